@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from llguidance import LLMatcher
     from numpy.typing import NDArray
 
-TRIES = 16  # tokens that are drawn near the limit before the known completion is taken
+TRIES = 8  # tokens that are drawn near the limit before the known completion is taken
 AT_FIRST, LATER = 20_000, 500  # states of a search: before the first token, and after each
 CACHED = 2_000_000  # ids of masks that are kept for each tokenizer
 MOST_FORMS = 32  # compiled ones that are kept for each tokenizer
@@ -102,6 +102,13 @@ def _check(matcher: LLMatcher) -> None:
         raise RequestError(f"the form is too complex to be enforced: {reason}", "make its schema or grammar simpler")
 
 
+def _ends(matcher: LLMatcher, tokens: list[int], end: int) -> bool:
+    """Whether the answer is complete after ``tokens``."""
+    if not tokens:  # where nothing can follow, llguidance does not take ``end`` for a token
+        return bool(matcher.is_accepting())
+    return int(matcher.validate_tokens([*tokens, end])) == len(tokens) + 1
+
+
 class FormState:
     """Where an answer stands in its form.
 
@@ -176,8 +183,7 @@ class FormState:
 
     def matches(self, text: str) -> bool:
         """Whether ``text`` is an answer of the form."""
-        spelled = [*text.encode("utf-8", "surrogatepass"), END]
-        return int(self._bytes_at_first.deep_copy().validate_tokens(spelled)) == len(spelled)
+        return _ends(self._bytes_at_first.deep_copy(), list(text.encode("utf-8", "surrogatepass")), END)
 
     def _close(self) -> int:
         if not self._tail:
@@ -195,7 +201,7 @@ class FormState:
         _check(self._matcher)
         piece = self._vocabulary.tokens[token]
         tail: list[int] | None = self._tail
-        if len(self._tail) > left or not self._ends(self._tail):
+        if len(self._tail) > left or not _ends(self._matcher, self._tail, self._vocabulary.eos_token_id):
             tail = self._complete(piece, left, LATER)
         if tail is None or len(tail) > left:
             self._matcher.rollback(1)
@@ -208,11 +214,6 @@ class FormState:
         self._matcher.consume_token(token)
         self._unread += self._vocabulary.tokens[token]
         _check(self._matcher)
-
-    def _ends(self, tail: list[int]) -> bool:
-        """Whether the answer is complete after ``tail``."""
-        whole = [*tail, self._vocabulary.eos_token_id]
-        return int(self._matcher.validate_tokens(whole)) == len(whole)
 
     def _complete(self, piece: bytes, left: int, states: int) -> list[int] | None:
         """Few tokens that complete the answer after ``piece``, which the matcher has read already; None if none were
@@ -227,7 +228,8 @@ class FormState:
         if tail is not None and len(tail) > left:  # perhaps a detour
             shorter = completion(state, self._vocabulary.spellable, max(left, 0), states)
             tail = (self._vocabulary.fewest(shorter) if shorter is not None else None) or tail
-        return tail if tail is not None and self._ends(tail) else None
+        ends = tail is not None and _ends(self._matcher, tail, self._vocabulary.eos_token_id)
+        return tail if ends else None
 
     def _impossible(self, form: Form, tail: list[int] | None, room: int) -> RequestError:
         if not self._vocabulary.spellable[0x20:0x7F].all():

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import suppress
+from weakref import ref
+
 import numpy as np
 
 from muomni_cli.contract.models import Tokenizer
@@ -13,8 +17,8 @@ class FormVocabulary:
     """The bytes of each token. Special tokens are no text; ``eos`` alone can be chosen, where a form is complete.
 
     Any tokenizer can be used whose ``token_bytes`` are exact and which has a token for each single byte that the form
-    needs. Attributes with other names than ours are those that ``llguidance.TokenizerWrapper`` reads. It keeps no
-    reference to the tokenizer.
+    needs. Where a form leaves no choice, the tokens are those of ``encode``, as in training. The tokenizer is not kept
+    alive. ``llguidance.TokenizerWrapper`` prescribes the names of some attributes.
 
     Args:
         tokenizer: of V tokens.
@@ -38,9 +42,21 @@ class FormVocabulary:
         self.spellable = np.array([bytes([byte]) in self.ids for byte in range(256)] + [False])
         """(257,) bool: bytes with a token of their own; the last stands for the end."""
         self._longest = min(max(map(len, self.ids), default=0), LONGEST_TOKEN)
+        self._tokenizer: Callable[[], Tokenizer | None]
+        try:
+            self._tokenizer = ref(tokenizer)
+        except TypeError:  # it cannot be referred to weakly
+            self._tokenizer = lambda: tokenizer
 
     def __call__(self, text: str | bytes) -> list[int]:
-        return self.fewest(text.encode() if isinstance(text, str) else text) or []
+        """The tokens of a text as in training, if they are exact."""
+        spelled = text.encode() if isinstance(text, str) else text
+        tokenizer = self._tokenizer()
+        with suppress(Exception):  # a tokenizer of others that does not take every text
+            ids = tokenizer.encode(spelled.decode()) if tokenizer is not None else []
+            if b"".join(self.tokens[token] for token in ids) == spelled:
+                return ids
+        return self.fewest(spelled) or []
 
     def fewest(self, text: bytes) -> list[int] | None:
         """The fewest tokens with these bytes; None if there are none."""

@@ -22,8 +22,12 @@ from muomni_cli.trace.trace import trace_question
 if TYPE_CHECKING:
     from tests.whole import Whole
 
-SCHEMA = {"type": "object", "properties": {"color": {"enum": ["red", "blue"]}, 
-    "sides": {"type": "integer", "minimum": 3, "maximum": 9}}, "required": ["color", "sides"], "additionalProperties": False}  # fmt: skip
+SCHEMA = {
+    "type": "object",
+    "properties": {"color": {"enum": ["red", "blue"]}, "sides": {"type": "integer", "minimum": 3, "maximum": 9}},
+    "required": ["color", "sides"],
+    "additionalProperties": False,
+}
 FORMS: list[dict[str, Any]] = [
     {"choices": ["yes", "no, but", "größer"]}, {"json_schema": SCHEMA}, {"regex": "[a-f]{2,5}!"},
     {"grammar": 'start: "a" tail\ntail: /[bc]{1,4}/ "."'},
