@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from functools import lru_cache
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,12 +15,10 @@ if TYPE_CHECKING:
 
 END = 256  # the id after the 256 bytes
 IN_TEXT = 64  # more bytes than this are possible only inside of a string
-BRANCHES = 6  # bytes that a state is continued with in the search
+BRANCHES = 10  # bytes that a state is continued with in the search
 _PLAIN = b"0123456789aeinorstlcdumphgbfvywkxjqz AEINORSTLCDUMPHGBFVYWKXJQZ"
-_ORDER = np.full(257, 500)
-_ORDER[list(_PLAIN)] = np.arange(len(_PLAIN))
-_ORDER[0x80:0x100] = 1000  # beginnings of longer characters
-"""Preferred bytes, smallest first, where several continue an answer."""
+ORDER = [*_PLAIN, *(byte for byte in range(0x100) if byte < 0x80 and byte not in _PLAIN), *range(0x80, 0x100)]
+"""Preferred bytes, first those that are likely to be short ways; beginnings of longer characters come last."""
 
 
 class _Bytes:
@@ -47,12 +46,12 @@ def unpacked(bitmask: bytes, size: int) -> NDArray[Any]:
     return np.unpackbits(np.frombuffer(bitmask, np.uint8), count=size, bitorder="little").astype(bool)
 
 
-def completion(matcher: LLMatcher, spellable: NDArray[Any], most: int, states: int) -> bytes | None:
+def completion(matcher: LLMatcher, spellable: int, most: int, states: int) -> bytes | None:
     """Bytes that complete the answer which ``matcher``, a matcher of bytes, has read so far.
 
     Args:
         matcher: is left as it was.
-        spellable: (257,) bool, the bytes that may be used.
+        spellable: the bytes that may be used, one bit for each.
         most: no more bytes than this.
         states: most states of the search that begins where the quick way finds nothing.
 
@@ -63,7 +62,12 @@ def completion(matcher: LLMatcher, spellable: NDArray[Any], most: int, states: i
     return found if found is not None else _search(matcher, spellable, most, states)
 
 
-def _quick(matcher: LLMatcher, spellable: NDArray[Any], most: int) -> bytes | None:
+def _possible(matcher: LLMatcher, spellable: int) -> int:
+    """The bytes that can follow, one bit for each."""
+    return int.from_bytes(matcher.compute_bitmask(), "little") & spellable
+
+
+def _quick(matcher: LLMatcher, spellable: int, most: int) -> bytes | None:
     """Close what is open wherever that is possible; otherwise take the byte that was taken least often."""
     said = bytearray()
     taken: Counter[int] = Counter()
@@ -72,51 +76,46 @@ def _quick(matcher: LLMatcher, spellable: NDArray[Any], most: int) -> bytes | No
             return bytes(said)
         forced = matcher.compute_ff_bytes()
         if forced:
-            if not spellable[list(forced)].all() or not matcher.consume_tokens(list(forced)):
+            if not all(spellable >> byte & 1 for byte in forced) or not matcher.consume_tokens(list(forced)):
                 return None
             said += forced
             continue
-        possible = np.flatnonzero(unpacked(matcher.compute_bitmask(), 257) & spellable)
-        if not len(possible):
-            return None
-        byte = _closing(possible)
+        possible = _possible(matcher, spellable)
+        byte = next((byte for byte in _closing(possible) if possible >> byte & 1), None)
         if byte is None or taken[byte] > 8:
-            byte = min(map(int, possible), key=lambda one: (taken[one], _ORDER[one]))
-        taken[byte] += 1
-        if byte == END or not matcher.consume_token(byte):
+            byte = min((one for one in ORDER if possible >> one & 1), key=taken.__getitem__, default=None)
+        if byte is None or not matcher.consume_token(byte):
             return None
+        taken[byte] += 1
         said.append(byte)
     return None
 
 
-def _closing(possible: NDArray[Any]) -> int | None:
-    """The byte among ``possible`` that closes a string, list or object of JSON."""
-    order = b'"' if len(possible) > IN_TEXT else b'}]"'
-    return next((byte for byte in order if byte in possible), None)
+def _closing(possible: int) -> bytes:
+    """What ends a string, list, object or number of JSON, in the order in which it is tried."""
+    return b'"' if possible.bit_count() > IN_TEXT else b'}],:"'
 
 
-def _search(matcher: LLMatcher, spellable: NDArray[Any], most: int, states: int) -> bytes | None:
+def _search(matcher: LLMatcher, spellable: int, most: int, states: int) -> bytes | None:
     """Breadth first, with one state for each set of bytes that can follow: of alike states one is continued."""
     level = [(matcher.deep_copy(), b"")]
     for _ in range(most + 1):
-        seen: Counter[bytes] = Counter()
+        seen: Counter[int] = Counter()
         following: list[tuple[LLMatcher, bytes]] = []
         for state, said in level:
             if state.is_accepting():
                 return said
-            mask = state.compute_bitmask()
-            seen[mask] += 1
-            if seen[mask] > 2:
+            possible = _possible(state, spellable)
+            seen[possible] += 1
+            if seen[possible] > 2:
                 continue
-            possible = np.flatnonzero(unpacked(mask, 257) & spellable)
-            close = [byte for byte in b'"}],:' if byte in possible]
-            rest = sorted(map(int, possible), key=lambda one: int(_ORDER[one]))
-            for byte in dict.fromkeys([*close, *rest[:BRANCHES]]):
+            order = dict.fromkeys([*b'"}],:', *ORDER])
+            for byte in islice((byte for byte in order if possible >> byte & 1), BRANCHES):
                 states -= 1
                 if states < 0:
                     return None
                 after = state.deep_copy()
-                if byte != END and after.consume_token(byte):
+                if after.consume_token(byte):
                     following.append((after, said + bytes([byte])))
         level = following
     return None

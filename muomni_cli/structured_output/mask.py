@@ -232,7 +232,7 @@ class FormState:
         return tail if ends else None
 
     def _impossible(self, form: Form, tail: list[int] | None, room: int) -> RequestError:
-        if not self._vocabulary.spellable[0x20:0x7F].all():
+        if any(not self._vocabulary.spellable >> byte & 1 for byte in range(0x20, 0x7F)):
             what = "the model's tokenizer has no tokens for single characters, so it cannot spell every form"
             return RequestError(what, "use a model whose tokenizer is byte-level, or choices of its own words")
         if tail is None:

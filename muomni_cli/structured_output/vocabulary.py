@@ -39,8 +39,8 @@ class FormVocabulary:
         for token, piece in enumerate(spelled):
             if piece:
                 self.ids.setdefault(piece, token)
-        self.spellable = np.array([bytes([byte]) in self.ids for byte in range(256)] + [False])
-        """(257,) bool: bytes with a token of their own; the last stands for the end."""
+        self.spellable = sum(1 << byte for byte in range(256) if bytes([byte]) in self.ids)
+        """One bit for each byte that has a token of its own."""
         self._longest = min(max(map(len, self.ids), default=0), LONGEST_TOKEN)
         self._tokenizer: Callable[[], Tokenizer | None]
         try:
