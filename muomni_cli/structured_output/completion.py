@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from functools import lru_cache
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,10 +15,11 @@ if TYPE_CHECKING:
 
 END = 256  # the id after the 256 bytes
 IN_TEXT = 64  # more bytes than this are possible only inside of a string
-BRANCHES = 10  # bytes that a state is continued with in the search
-_PLAIN = b"0123456789aeinorstlcdumphgbfvywkxjqz AEINORSTLCDUMPHGBFVYWKXJQZ"
-ORDER = [*_PLAIN, *(byte for byte in range(0x100) if byte < 0x80 and byte not in _PLAIN), *range(0x80, 0x100)]
-"""Preferred bytes, first those that are likely to be short ways; beginnings of longer characters come last."""
+CHOICES, IN_ORDER = 1000, 64  # most bytes that the quick way chooses, and how many of them in a fixed order
+_FIRST = b".;!?)>0123456789aeinorstlcdumphgbfvywkxjqz AEINORSTLCDUMPHGBFVYWKXJQZ"
+ORDER = [*_FIRST, *(byte for byte in range(0x100) if byte not in _FIRST)]
+ALIKE = frozenset(b"bcdefghijklmnopqrstuvwxyzBCDEFGHIJKLMNOPQRSTUVWXYZ123456789") | frozenset(range(0x80, 0x100))
+"""Preferred bytes: those that end something, then plain ones; beginnings of longer characters come last."""
 
 
 class _Bytes:
@@ -68,10 +69,12 @@ def _possible(matcher: LLMatcher, spellable: int) -> int:
 
 
 def _quick(matcher: LLMatcher, spellable: int, most: int) -> bytes | None:
-    """Close what is open wherever that is possible; otherwise take the byte that was taken least often."""
+    """Close what is open wherever that is possible; otherwise take the byte that was taken least often, and after some
+    time any byte, since the same order may lead around in a circle."""
     said = bytearray()
     taken: Counter[int] = Counter()
-    while len(said) <= most:
+    chance = random.Random(0)
+    while len(said) <= most and taken.total() < CHOICES:
         if matcher.is_accepting():
             return bytes(said)
         forced = matcher.compute_ff_bytes()
@@ -81,9 +84,15 @@ def _quick(matcher: LLMatcher, spellable: int, most: int) -> bytes | None:
             said += forced
             continue
         possible = _possible(matcher, spellable)
+        lost = taken.total() >= IN_ORDER
         byte = next((byte for byte in _closing(possible) if possible >> byte & 1), None)
-        if byte is None or taken[byte] > 8:
-            byte = min((one for one in ORDER if possible >> one & 1), key=taken.__getitem__, default=None)
+        if (
+            byte is None
+            or said.endswith(bytes([byte]) * (40 if byte in b"}]" else 3))
+            or (lost and chance.random() < 0.5)
+        ):
+            least = (lambda one: (taken[one] > 0) + chance.random()) if lost else taken.__getitem__
+            byte = min((one for one in ORDER if possible >> one & 1), key=least, default=None)
         if byte is None or not matcher.consume_token(byte):
             return None
         taken[byte] += 1
@@ -109,8 +118,8 @@ def _search(matcher: LLMatcher, spellable: int, most: int, states: int) -> bytes
             seen[possible] += 1
             if seen[possible] > 2:
                 continue
-            order = dict.fromkeys([*b'"}],:', *ORDER])
-            for byte in islice((byte for byte in order if possible >> byte & 1), BRANCHES):
+            alike = () if possible.bit_count() <= IN_TEXT else ALIKE  # bytes that differ in no form that is usual
+            for byte in (byte for byte in ORDER if possible >> byte & 1 and byte not in alike):
                 states -= 1
                 if states < 0:
                     return None

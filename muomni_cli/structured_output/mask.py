@@ -200,8 +200,10 @@ class FormState:
         self._matcher.consume_token(token)
         _check(self._matcher)
         piece = self._vocabulary.tokens[token]
-        tail: list[int] | None = self._tail
-        if len(self._tail) > left or not _ends(self._matcher, self._tail, self._vocabulary.eos_token_id):
+        # the known way or, if the token stands for a part of it, its end
+        ways = (self._tail[skipped:] for skipped in range(min(len(piece), len(self._tail)) + 1))
+        tail = next((way for way in ways if len(way) <= left and self._ends(way)), None)
+        if tail is None:
             tail = self._complete(piece, left, LATER)
         if tail is None or len(tail) > left:
             self._matcher.rollback(1)
@@ -214,6 +216,9 @@ class FormState:
         self._matcher.consume_token(token)
         self._unread += self._vocabulary.tokens[token]
         _check(self._matcher)
+
+    def _ends(self, tail: list[int]) -> bool:
+        return _ends(self._matcher, tail, self._vocabulary.eos_token_id)
 
     def _complete(self, piece: bytes, left: int, states: int) -> list[int] | None:
         """Few tokens that complete the answer after ``piece``, which the matcher has read already; None if none were
@@ -228,8 +233,7 @@ class FormState:
         if tail is not None and len(tail) > left:  # perhaps a detour
             shorter = completion(state, self._vocabulary.spellable, max(left, 0), states)
             tail = (self._vocabulary.fewest(shorter) if shorter is not None else None) or tail
-        ends = tail is not None and _ends(self._matcher, tail, self._vocabulary.eos_token_id)
-        return tail if ends else None
+        return tail if tail is not None and self._ends(tail) else None
 
     def _impossible(self, form: Form, tail: list[int] | None, room: int) -> RequestError:
         if any(not self._vocabulary.spellable >> byte & 1 for byte in range(0x20, 0x7F)):

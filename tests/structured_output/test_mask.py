@@ -34,6 +34,7 @@ class Pieces:
     def __init__(self, pieces: Sequence[bytes]) -> None:
         self.pieces = [b""] * 6 + list(pieces)
         self.vocab_size = len(self.pieces)
+        self.ids = {piece: token for token, piece in reversed([*enumerate(self.pieces)]) if piece}
 
     def token_bytes(self, token: int) -> bytes:
         return self.pieces[token]
@@ -44,8 +45,8 @@ class Pieces:
     def encode(self, text: str) -> list[int]:
         ids, rest = list[int](), text.encode()
         while rest:
-            piece = max((piece for piece in self.pieces if piece and rest.startswith(piece)), key=len)
-            ids, rest = [*ids, self.pieces.index(piece)], rest[len(piece) :]
+            length = next(length for length in range(16, 0, -1) if rest[:length] in self.ids)
+            ids, rest = [*ids, self.ids[rest[:length]]], rest[length:]
         return ids
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
@@ -204,6 +205,7 @@ class Unhashable(Pieces):
     """A dataclass that compares by value cannot be a key."""
 
     pieces: list[bytes] = field(default_factory=lambda: [b""] * 6 + BYTES)
+    ids: dict[bytes, int] = field(default_factory=dict)
     vocab_size: int = 262
 
 
