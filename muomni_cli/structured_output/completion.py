@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 END = 256  # the id after the 256 bytes
 IN_TEXT = 64  # more bytes than this are possible only inside of a string
 CHOICES, IN_ORDER = 1000, 64  # most bytes that the quick way chooses, and how many of them in a fixed order
+FEW = 500  # states of the first search
 _FIRST = b".;!?)>0123456789aeinorstlcdumphgbfvywkxjqz AEINORSTLCDUMPHGBFVYWKXJQZ"
 ORDER = [*_FIRST, *(byte for byte in range(0x100) if byte not in _FIRST)]
 ALIKE = frozenset(b"bcdefghijklmnopqrstuvwxyzBCDEFGHIJKLMNOPQRSTUVWXYZ123456789") | frozenset(range(0x80, 0x100))
@@ -54,13 +55,18 @@ def completion(matcher: LLMatcher, spellable: int, most: int, states: int) -> by
         matcher: is left as it was.
         spellable: the bytes that may be used, one bit for each.
         most: no more bytes than this.
-        states: most states of the search that begins where the quick way finds nothing.
+        states: most states of the searches that begin where the quick way finds nothing.
 
     Returns:
         The bytes, often the fewest possible ones; None if none were found.
     """
-    found = _quick(matcher.deep_copy(), spellable, most)
-    return found if found is not None else _search(matcher, spellable, most, states)
+    for choices, tried in ((IN_ORDER, min(states, FEW)), (CHOICES, states)):
+        found = _quick(matcher.deep_copy(), spellable, most, choices)
+        if found is None:
+            found = _search(matcher, spellable, most, tried)
+        if found is not None:
+            return found
+    return None
 
 
 def _possible(matcher: LLMatcher, spellable: int) -> int:
@@ -68,13 +74,13 @@ def _possible(matcher: LLMatcher, spellable: int) -> int:
     return int.from_bytes(matcher.compute_bitmask(), "little") & spellable
 
 
-def _quick(matcher: LLMatcher, spellable: int, most: int) -> bytes | None:
+def _quick(matcher: LLMatcher, spellable: int, most: int, choices: int) -> bytes | None:
     """Close what is open wherever that is possible; otherwise take the byte that was taken least often, and after some
     time any byte, since the same order may lead around in a circle."""
     said = bytearray()
     taken: Counter[int] = Counter()
     chance = random.Random(0)
-    while len(said) <= most and taken.total() < CHOICES:
+    while len(said) <= most and taken.total() < choices:
         if matcher.is_accepting():
             return bytes(said)
         forced = matcher.compute_ff_bytes()
