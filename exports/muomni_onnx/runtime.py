@@ -40,6 +40,7 @@ class OnnxModel:
         self._provider = ""
         self._sessions: dict[tuple[str, str], GraphSession] = {}
         self._runners: dict[str, Any] = {}
+        self._tokenizer: Tokenizer | None = None
         self._notify: Callable[[GraphCall], None] | None = None
         self._lock = threading.Lock()
 
@@ -96,6 +97,11 @@ class OnnxModel:
         return len(self._bundle.manifest["files"])
 
     def tokenizer(self) -> Tokenizer:
+        if self._tokenizer is None:  # kept, since forms of answers are compiled for each tokenizer
+            self._tokenizer = self._open_tokenizer()
+        return self._tokenizer
+
+    def _open_tokenizer(self) -> Tokenizer:
         entry = self._bundle.manifest["tokenizer"]
         if entry is None:
             raise RequestError(f"{self.label} has no tokenizer, so it reads no text", "name another model with -m")

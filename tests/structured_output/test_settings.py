@@ -107,6 +107,10 @@ def test_json_output_names_the_form(whole: Whole, capsys: pytest.CaptureFixture[
     assert (report["finish"], report["settings"]["form"]) == ("eos", {"choices": ["a", "b"]})
 
 
+def test_a_model_compiles_a_form_once(model: Model) -> None:
+    assert model.engine.tokenizer() is model.engine.tokenizer()
+
+
 def test_every_answer_of_a_conversation_has_the_form(model: Model) -> None:
     session = model.session(form={"choices": ["yes", "no"]}, temperature=1.0)
     said = [session.ask(f"question {number}") for number in range(4)]
