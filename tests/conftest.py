@@ -15,7 +15,7 @@ from hypothesis import settings
 if TYPE_CHECKING:
     from muomni_cli.registry.loading import Plugin
     from tests.installing import Site
-    from tests.whole import Whole
+    from tests.tiny_model import Whole
 
 
 # The same examples in every run: what fails is then the change, and not chance. tests/faults draws others by seed.
@@ -59,7 +59,7 @@ def no_model(monkeypatch: pytest.MonkeyPatch) -> list[Plugin]:
 @pytest.fixture(scope="session")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
     """A tiny model of all parts, made once for all tests that use it, in whichever worker, and never changed."""
-    from tests.whole import make_whole, whole_in
+    from tests.tiny_model import make_whole, whole_in
 
     folder = shared_folder(tmp_path_factory) / "whole"
     made_once(folder, make_whole)

@@ -172,6 +172,7 @@ class OnnxModel:
         with self._lock:
             self._sessions.clear()
             self._runners.clear()
+            self._tokenizer = None
 
     def runner(self, part: str) -> Any:
         """What the part's declared ``runner`` builds around its graphs, built once. RequestError if the part or the

@@ -135,8 +135,11 @@ def deliver(
     """Show an answer as it is generated and, with a ``speech_output``, speak it at the same time."""
 
     def shown() -> Iterator[TextChunk]:
+        begun = False
         for piece in pieces:
-            show(piece.text)
+            text = piece.text if begun else piece.text.lstrip("\n")  # in plain conversations a line begins each turn
+            begun = begun or bool(text)
+            show(text)
             yield piece
 
     if speech_output is not None:

@@ -9,6 +9,7 @@ import sys
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from copy import copy
 from typing import Annotated
 
 import typer
@@ -173,9 +174,19 @@ def build_cli(installed: Iterable[Plugin]) -> typer.Typer:
 
 
 def _add_commands(cli: typer.Typer, offered: Sequence[tuple[Plugin, typer.Typer]]) -> None:
-    """Add the commands of plugins. A name stays that of muomni's own command; a plugin's second one of that name, and
-    one that several plugins have, is called ``plugin:name``."""
-    named = [(plugin, one, _name(one)) for plugin, theirs in offered for one in _commands_of(theirs)]
+    """Add the commands of plugins, and those of groups that have the name of a group of muomni to that group. A name
+    stays that of muomni's own command; a plugin's second one of that name, and one that several plugins have, is called
+    ``plugin:name``."""
+    groups = {_name(one): one for one in cli.registered_groups}
+    joining: dict[str, list[tuple[Plugin, typer.Typer]]] = {}
+    named = []
+    for plugin, one in [(plugin, one) for plugin, theirs in offered for one in _commands_of(theirs)]:
+        if isinstance(one, TyperInfo) and _name(one) in groups and one.typer_instance is not None:
+            joining.setdefault(_name(one), []).append((plugin, one.typer_instance))
+        else:
+            named.append((plugin, one, _name(one)))
+    for name, theirs in joining.items():
+        groups[name].typer_instance = _joined(groups[name], theirs)
     own = {_name(one) for one in _commands_of(cli)}
     own |= {name for plugin, _, name in named if plugin.info.origin == BUILT_IN}
     counts = Counter(name for *_, name in named)
@@ -186,6 +197,16 @@ def _add_commands(cli: typer.Typer, offered: Sequence[tuple[Plugin, typer.Typer]
             cli.registered_commands.append(one)
         else:
             cli.registered_groups.append(one)
+
+
+def _joined(group: TyperInfo, offered: Sequence[tuple[Plugin, typer.Typer]]) -> typer.Typer:
+    """A copy of a group with the commands of plugins; the group itself is shared by all calls in this process."""
+    assert group.typer_instance is not None
+    whole = copy(group.typer_instance)
+    whole.registered_commands = list(whole.registered_commands)
+    whole.registered_groups = list(whole.registered_groups)
+    _add_commands(whole, offered)
+    return whole
 
 
 def _commands_of(cli: typer.Typer) -> Iterator[CommandInfo | TyperInfo]:

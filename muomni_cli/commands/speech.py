@@ -18,6 +18,7 @@ from muomni_cli.core.files import is_stream, open_regular, replacing
 
 if TYPE_CHECKING:
     from muomni_cli.contract.speech import TextChunk
+    from muomni_cli.voice.synthesis import SpeechStats
 
 
 def tts(
@@ -40,13 +41,17 @@ def tts(
     max_seconds: Annotated[float, typer.Option(help="Maximum length of the speech, in seconds.")] = 3600.0,
     vocoder: VocoderOption = None,
     model: ModelOption = None,
-    json: Annotated[bool, typer.Option("--json", help="Print a report as JSON.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print a report as JSON, with the times of the words.")] = False,
+    srt: Annotated[
+        Path | None, typer.Option("--srt", metavar="FILE", help="Write subtitles (SubRip) of the speech.")
+    ] = None,
     stats: Annotated[bool, typer.Option("--stats", help="Print real-time factor and latency to stderr.")] = False,
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
 ) -> None:
     """Speak a text: to a file, to stdout while it is generated, or through the loudspeaker."""
     from muomni_cli.contract.speech import VoiceSettings
+    from muomni_cli.inference.transcription import timed
     from muomni_cli.models.engines import CAN_SPEAK, open_engine
     from muomni_cli.voice.audio_out import STDOUT, AudioOutput, progress, send, stats_line
     from muomni_cli.voice.synthesis import SpeechSampling, SpeechStats, voice_of
@@ -55,6 +60,7 @@ def tts(
     sampling = SpeechSampling(seed, temperature, max_seconds)
     if json and output == STDOUT:
         raise RequestError("--json and -o - both write to stdout", "write a file: -o out.wav --json")
+    _check_subtitles(srt, output)
     VoiceSettings(speed=speed).require_speed()  # before the text is read
     pieces = _pieces(text, file)
     speaker = voice_of(open_engine(model, CAN_SPEAK, device=device, threads=threads), vocoder)
@@ -63,6 +69,8 @@ def tts(
     speech = SpeechStats(speaker.sample_rate)
     with audio_output.open(speaker.sample_rate) as write:
         send(speaker.say(pieces, voice_settings, sampling, speech), write, speech)
+        if srt is not None:
+            _write_subtitles(srt, speech)
     written = None if output in (None, STDOUT) else str(output)
     if speech.limited:
         say(f"truncated after {max_seconds:g} seconds; --max-seconds allows more")
@@ -81,12 +89,36 @@ def tts(
             "first_audio_ms": None if speech.first is None else round(1000 * speech.first, 1),
             "cut": speech.cut,
             "skipped": speech.skipped,
+            "words": timed(speech.words),
             "voice": voice or next(iter(speaker.talker.voices), None),
             "seed": seed,
             "model": speaker.label,
             "vocoder": speaker.vocoder_name,
         }
         print_json(report)
+
+
+def _check_subtitles(srt: Path | None, output: Path | None) -> None:
+    """RequestError for a file of subtitles that cannot be written, before anything is synthesized."""
+    if srt is None:
+        return
+    if srt == Path("-"):
+        raise RequestError("--srt needs a file", "name one: --srt out.srt")
+    if srt.is_dir():
+        raise RequestError(f"{srt} is a folder", f"name a file in it: --srt {srt / 'out.srt'}")
+    if output is not None and srt.absolute() == output.absolute():
+        raise RequestError(f"{srt} is the file of the audio, too", "name another file: --srt out.srt")
+
+
+def _write_subtitles(srt: Path, speech: SpeechStats) -> None:
+    """RequestError if the Talker does not know when it says its words."""
+    from muomni_cli.inference.transcription import subtitles
+
+    if not speech.words:
+        fix = "leave out --srt, or speak with another model"
+        raise RequestError("this model does not know the times of its words", fix)
+    with nullcontext(srt) if is_stream(srt) else replacing(srt) as target, target.open("w", encoding="utf-8") as file:
+        file.writelines(subtitles(speech.words))
 
 
 def _pieces(argument: str | None, file: Path | None) -> Iterator[TextChunk]:

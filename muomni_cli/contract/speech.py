@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 from pydantic import Field, model_validator
 
 from muomni_cli.contract.declarations import Depth, Factor, PartConfig, Width
+from muomni_cli.contract.models import Word
 from muomni_cli.core.errors import RequestError
 
 if TYPE_CHECKING:
@@ -218,13 +219,30 @@ class TextChunk:
     hidden: NDArray[Any] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class FrameSpan:
+    """A word as it is written, and when it is spoken, in code frames since the start of the speech: from the beginning
+    of its first sound to the end of its last one. Fractions of a frame are allowed."""
+
+    text: str
+    start: float
+    end: float
+
+
 @dataclass(slots=True)
 class SpeechReport:
-    """What of a text a Talker does not speak. ``skipped``: pieces of the text that have no spoken form, each once, in
-    order. ``cut``: a sentence ended at the limit on code frames."""
+    """How a text is spoken.
+
+    ``skipped``: pieces of the text that have no spoken form, each once, in order. ``cut``: a sentence ended at the
+    limit on code frames. ``spans``: the written words that are spoken, in order, each once all frames of it have been
+    yielded; a Talker that does not know its times leaves it empty. The host derives ``words`` from it: the same words
+    in seconds of the audio, each once the audio is there.
+    """
 
     skipped: dict[str, None] = field(default_factory=dict)
     cut: bool = False
+    spans: list[FrameSpan] = field(default_factory=list)
+    words: list[Word] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,9 @@
 """Layout of conversations as ids, for training data and for chat. Templates::
 
     plain   media bos text, later turns on a new line; for models of documents
-    roles   bos (role media text)*, with eos after the assistant's text; for models of conversations
+    roles   bos (role media text)*; for models of conversations
+
+In both, eos ends the assistant's text, as it ends a document, so that an answer has an end.
 
 An image or audio clip is a run of *soft* ids: negative numbers, one per token of its encoder, whose meaning is defined
 by the caller.
@@ -53,12 +55,10 @@ def _turn(
     """The role token and the start are never trained on: they are always given."""
     specials = tokenizer.specials
     start = [specials["bos"]] if first else []
-    if template == "plain":
-        given, said = [*media_ids, *start], encoded
-    else:
-        end = [specials["eos"]] if message.role == "assistant" else []
-        given, said = [*start, specials[message.role], *media_ids], [*encoded, *end]
-    return Layout([*given, *said], [False] * len(given) + [message.role == "assistant"] * len(said))
+    given = [*media_ids, *start] if template == "plain" else [*start, specials[message.role], *media_ids]
+    answer = message.role == "assistant"
+    text = [*encoded, specials["eos"]] if answer else encoded
+    return Layout([*given, *text], [False] * len(given) + [answer] * len(text))
 
 
 def reply_ids(tokenizer: Tokenizer, template: Template) -> list[int]:

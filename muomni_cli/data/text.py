@@ -266,9 +266,6 @@ def encode_items(
         else:
             own = islice(encoded, len(item.messages))
             layout = chat_ids(tokenizer, item.messages, template, encoded=own)
-            if template == "plain":  # otherwise a plain conversation would have no end
-                layout.ids.append(eos)
-                layout.answer.append(True)
             yield layout.ids, layout.answer if item.learn == "answers" else None
 
 

@@ -96,7 +96,6 @@ class QuestionAnswering:
         recipe = context.recipe
         self._engine = context.model.at(OMNI)
         self.tokenizer = self._engine.tokenizer()
-        self._ends = recipe.chat.template != "plain"
         data = open_omni_data(recipe, self.tokenizer, modalities_of(self._engine), context.progress, only=context.split)
         self._inputs, self.names = data.inputs, data.names
         self.context_length = self._engine.backend().context
@@ -107,7 +106,7 @@ class QuestionAnswering:
     def answers(self, questions: Sequence[Question]) -> list[str]:
         """The model's answer to each question; prompts of similar length share a batch."""
         chat, size = self._context.recipe.chat, self._context.batch_size
-        form = Form.of(chat.form) if self._ends else None
+        form = Form.of(chat.form)
         order = sorted(range(len(questions)), key=lambda place: len(questions[place].prompt))
         answers = [""] * len(questions)
         for begin in range(0, len(order), size):
@@ -116,12 +115,10 @@ class QuestionAnswering:
             backend = self._engine.backend()
             requests = []
             for question in (questions[place] for place in places):
-                # Without a template nothing ends an answer, so only as much as the expected one is compared.
-                most = 2 * len(question.expected) + 4 if self._ends else len(question.expected)
+                most = 2 * len(question.expected) + 4
                 ids, greedy = self._prompt(backend, question), Sampling(temperature=0.0)
                 most = most if form is None else chat.max_tokens  # an answer may be longer than the expected one
-                guard = self._ends and chat.loop_guard
-                requests.append(Request(ids, greedy, max_tokens=most, loop_guard=guard, form=form))
+                requests.append(Request(ids, greedy, max_tokens=most, loop_guard=chat.loop_guard, form=form))
             for event in generate(backend, self.tokenizer, requests):
                 answers[places[event.row]] += event.text
         return answers

@@ -18,6 +18,7 @@ from muomni_cli.data.prompt import require_room
 from muomni_cli.structured_output.mask import FormState
 
 LONGEST_NGRAM = 8  # longest n-gram that is checked, in tokens
+COLDEST = 1e-200  # logits divided by a smaller temperature would overflow; the likeliest token is drawn there anyway
 COPIES = 4  # consecutive copies of an n-gram that make a loop
 Finish = Literal["eos", "stop", "length", "context", "loop"]
 """Why a row ended: end token, stop string, ``max_tokens``, full context, or repetition (:class:`LoopGuard`). An answer
@@ -108,7 +109,7 @@ def candidates(logits: NDArray[np.float32], sampling: Sampling) -> tuple[NDArray
 def draw(logits: NDArray[np.float32], sampling: Sampling, rng: np.random.Generator, seen: Sequence[int] = ()) -> int:
     """One token from (V,) ``logits``. ``seen``: tokens for the repetition penalty."""
     logits = penalize(logits, seen, sampling.repetition_penalty)
-    if sampling.temperature == 0:
+    if sampling.temperature < COLDEST:
         return int(logits.argmax())
     tokens, weights = candidates(logits, sampling)
     place = int(np.searchsorted(np.cumsum(weights), rng.random(), side="right"))

@@ -14,8 +14,9 @@ from muomni_cli.contract.data import Media, Message
 from muomni_cli.contract.engine import Engine
 from muomni_cli.contract.models import Tokenizer
 from muomni_cli.contract.speech import TextChunk
+from muomni_cli.core.errors import RequestError
 from muomni_cli.data.media import Modality
-from muomni_cli.data.prompt import one_shot_ids
+from muomni_cli.data.prompt import chat_ids, one_shot_ids, require_room
 from muomni_cli.generation import Backend, Finish, Request, generate
 from muomni_cli.inference.media_input import Encode, MediaEmbeddings, ModalityEncoders
 from muomni_cli.inference.settings import GenerationSettings
@@ -35,6 +36,19 @@ class Answer:
     def rate(self) -> float:
         """Tokens per second, prefill included."""
         return len(self.tokens) / self.seconds if self.seconds > 0 else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The answer to a conversation, which is generated while this is iterated: final pieces of text, with hidden states
+    if they were requested. ``answer`` is updated before each piece; abandoning the iteration ends the generation."""
+
+    prompt_tokens: int
+    answer: Answer
+    pieces: Iterator[TextChunk]
+
+    def __iter__(self) -> Iterator[TextChunk]:
+        return self.pieces
 
 
 def _no_encoders(modality: str, inputs: NDArray[Any]) -> NDArray[np.float32]:
@@ -95,6 +109,21 @@ class ChatModel:
         return one_shot_ids(
             self.tokenizer, message, self.context, settings.template, settings.system, lambda _: next(whole, ())
         )
+
+    def conversation(self, messages: Sequence[Message], settings: GenerationSettings) -> list[int]:
+        """Ids of a whole conversation that ends with a user's message, ready for the answer. The system message of the
+        settings comes first unless the conversation has its own. RequestError if the last message is empty, the
+        conversation does not fit the context, or one of the media cannot be used."""
+        last = messages[-1] if messages else None
+        if last is None or last.role != "user" or not (last.text.strip() or last.media):
+            raise RequestError("the conversation does not end with a question", "end it with a user's message")
+        system = [Message("system", settings.system)] if settings.system and messages[0].role != "system" else []
+        shown = [(message, self.encode_media(message.media)) for message in (*system, *messages)]
+        media_ids = iter([self.backend.add_embeddings(rows) for _, taken in shown for _, rows in taken])
+        turns = [Message(message.role, message.text, tuple(one for one, _ in taken)) for message, taken in shown]
+        laid_out = chat_ids(self.tokenizer, turns, settings.template, reply=True, media_ids=lambda _: next(media_ids))
+        require_room(laid_out.ids, self.context)
+        return laid_out.ids
 
     def answer(self, ids: Sequence[int], settings: GenerationSettings, answer: Answer) -> Iterator[TextChunk]:
         """Generate after ``ids``: final pieces of text, with hidden states where the backend returns them. ``answer``

@@ -87,8 +87,7 @@ class ChatHistory:
         said = answer.tokens[:-1] if answer.tokens[-1:] == [eos] else answer.tokens
         if answer.finish in ("stop", "loop"):  # the last tokens are not part of the text
             said = ids_of(self.tokenizer, answer.text, said)
-        end = [eos] if self.template == "roles" else []
-        self.exchanges.append(Exchange(question, media_ids, answer.text, [*said, *end]))
+        self.exchanges.append(Exchange(question, media_ids, answer.text, [*said, eos]))
 
     def _ids(self, exchanges: Sequence[Exchange], question: Message, media_ids: Sequence[int]) -> list[int]:
         ids: list[int] = []

@@ -4,27 +4,28 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Self, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
-from muomni_cli.contract.data import Media
+from muomni_cli.contract.data import Media, Message
 from muomni_cli.contract.declarations import EncoderPart
 from muomni_cli.contract.engine import Engine
 from muomni_cli.contract.models import Word
 from muomni_cli.contract.speech import SpeechReport, TextChunk
 from muomni_cli.core.errors import RequestError
 from muomni_cli.data.media import modality_of
-from muomni_cli.inference.chat_model import Answer, chat_model
+from muomni_cli.inference.chat_model import Answer, Reply, chat_model
 from muomni_cli.inference.history import LOG, ChatSession, attached
 from muomni_cli.inference.media_input import MediaInput, MediaInputs, media_of
 from muomni_cli.inference.settings import ChatOptions, SpeechOptions, settings_of
-from muomni_cli.models.engines import CAN_CHAT, open_engine, transcribing
+from muomni_cli.models.engines import CAN_CHAT, open_found, transcribing
+from muomni_cli.models.locate import resolve_model
 from muomni_cli.registry.registry import resolve
 from muomni_cli.runs.run import open_entry
-from muomni_cli.voice.synthesis import SpeechSampling, SpeechStats, Voice, voice_of
+from muomni_cli.voice.synthesis import Speech, SpeechChunk, SpeechSampling, SpeechStats, Voice, voice_of, with_words
 
 LONGEST = 4 * 3600.0  # default limit of the audio that is transcribed, in seconds
 
@@ -54,7 +55,8 @@ def load(spec: str | os.PathLike[str] | None = None, *, device: str = "auto", th
             when a part is first used.
         MuomniError: it is a run, and PyTorch is not installed.
     """
-    return Model(open_engine(None if spec is None else os.fspath(spec), CAN_CHAT, device=device, threads=threads))
+    found = resolve_model(None if spec is None else os.fspath(spec), CAN_CHAT)
+    return Model(open_found(found, device=device, threads=threads), found.name)
 
 
 class Model:
@@ -68,10 +70,12 @@ class Model:
 
     Args:
         engine: runs the parts.
+        name: of the model: as installed, else of its folder.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, name: str = "") -> None:
         self._engine: Engine | None = engine
+        self.name = name
         self._reading = threading.RLock()  # reading an image silences Pillow's warnings in all threads
         self._opening = threading.RLock()
         self._voices: dict[str | None, Voice] = {}  # by vocoder
@@ -169,6 +173,31 @@ class Model:
             ids = model.prompt(text, media, settings)
         return (said.text for said in model.answer(ids, settings, Answer()))
 
+    def reply(
+        self,
+        messages: Sequence[Message],
+        *,
+        hidden: bool = False,
+        notice: Callable[[str], None] = LOG.info,
+        **options: Unpack[ChatOptions],
+    ) -> Reply:
+        """Answer a conversation that the caller keeps. All errors are raised at once.
+
+        Args:
+            messages: the turns in order, with their media; a system message may come first, a user's comes last.
+            hidden: the pieces carry the Thinker's hidden states, which :meth:`speech` uses.
+            notice: called with a line for each input that is truncated.
+            options: see :class:`muomni_cli.inference.settings.ChatOptions`.
+
+        Raises:
+            RequestError: as :meth:`chat`; nothing of a conversation that does not fit the context is left out.
+        """
+        settings, model = settings_of(self.engine, options), chat_model(self.engine, notice, hidden=hidden)
+        with self._reading:
+            ids = model.conversation(messages, settings)
+        answer = Answer()
+        return Reply(len(ids), answer, model.answer(ids, settings, answer))
+
     def session(self, **options: Unpack[ChatOptions]) -> ChatSession:
         """A conversation that remembers its turns.
 
@@ -186,7 +215,8 @@ class Model:
 
         Args:
             text: one string, or pieces of text.
-            report: receives what is left out: ``skipped`` and ``cut``.
+            report: receives what is left out (``skipped`` and ``cut``) and the ``words`` that are spoken, as they are
+                written in the text, with start and end in seconds.
             options: ``voice`` (one of :attr:`voices`), ``speed``, ``seed``, ``temperature`` and ``max_seconds``, see
                 :class:`muomni_cli.inference.settings.SpeechOptions`.
 
@@ -212,6 +242,22 @@ class Model:
         speech = SpeechStats(self.sample_rate)
         speech.report = report or speech.report
         return self._say(text, options, speech)
+
+    def speak_words(
+        self, text: str | Iterable[str], *, report: SpeechReport | None = None, **options: Unpack[SpeechOptions]
+    ) -> Iterator[SpeechChunk]:
+        """:meth:`speak_stream` with times: each chunk has samples (n,), and the words of the text that are complete
+        with it, as they are written, with start and end in seconds since the start of the speech. A number or an
+        abbreviation is one word; what cannot be spoken is none. The words together are ``report.words`` of
+        :meth:`speak`. A Talker of a plugin may not know its times; then there are none."""
+        speech = SpeechStats(self.sample_rate)
+        speech.report = report or speech.report
+        return with_words(self._say(text, options, speech), speech)
+
+    def speech(self, text: str | Iterable[str | TextChunk], **options: Unpack[SpeechOptions]) -> Speech:
+        """:meth:`speak_stream` with its statistics; ``text`` may be the pieces of a :meth:`reply`."""
+        stats = SpeechStats(self.sample_rate)
+        return Speech(stats, self._say(text, options, stats))
 
     def words(self, audio: MediaInput, *, beam: int = 0, max_seconds: float = LONGEST) -> Iterator[Word]:
         """Transcribe audio of any length: words with their times in seconds, each as soon as it is final.
@@ -276,13 +322,14 @@ class Model:
             return self._voices[vocoder]
 
     def _say(
-        self, text: str | Iterable[str], options: SpeechOptions, speech: SpeechStats
+        self, text: str | Iterable[str | TextChunk], options: SpeechOptions, speech: SpeechStats
     ) -> Iterator[NDArray[np.float32]]:
         given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
         voice = self.voice()
         settings = voice.voice_settings(given.pop("voice", None), given.pop("speed", 1.0))
-        pieces: Iterable[str] = [text] if isinstance(text, str) else text
-        made = voice.say(map(TextChunk, pieces), settings, SpeechSampling(**given), speech)
+        pieces: Iterable[str | TextChunk] = [text] if isinstance(text, str) else text
+        chunks = (TextChunk(piece) if isinstance(piece, str) else piece for piece in pieces)
+        made = voice.say(chunks, settings, SpeechSampling(**given), speech)
 
         def told() -> Iterator[NDArray[np.float32]]:
             yield from made

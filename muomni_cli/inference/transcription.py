@@ -1,4 +1,5 @@
-"""Transcripts of ``muomni listen`` as text, JSON or SubRip subtitles, written while words are recognized."""
+"""Words with their times as text, JSON or SubRip subtitles: those of ``muomni listen``, written while they are
+recognized, and those of ``muomni tts``."""
 
 from __future__ import annotations
 
@@ -60,11 +61,15 @@ def write_subtitles(heard: Heard, write: Write) -> None:
             write(block)
 
 
+def timed(words: Iterable[Word]) -> list[dict[str, str | float]]:
+    """Words as JSON has them: ``text``, ``start`` and ``end`` in seconds."""
+    return [{"text": word.text, "start": word.start, "end": word.end} for word in words]
+
+
 def write_json(heard: Heard, write: Write) -> None:
     """A list with ``file``, ``text`` and ``words`` (``text``, ``start`` and ``end`` in seconds) of each file."""
     transcripts = []
     for name, words in heard:
         found = list(words)
-        timed = [{"text": word.text, "start": word.start, "end": word.end} for word in found]
-        transcripts.append({"file": name, "text": " ".join(word.text for word in found), "words": timed})
+        transcripts.append({"file": name, "text": " ".join(word.text for word in found), "words": timed(found)})
     write(json.dumps(transcripts, indent=2) + "\n")

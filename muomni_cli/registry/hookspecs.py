@@ -99,7 +99,8 @@ class HookSpecs:
 
     @hookspec
     def register_commands(self, cli: typer.Typer) -> None:
-        """Add commands to ``cli``. Names of existing commands are refused."""
+        """Add commands to ``cli``; the commands of a group that is named as one of muomni's join it. A name that is
+        taken becomes ``plugin:name``."""
 
 
 Declaration = Part | RecipeFile | ModelFiles | Download | MetricSet | CheckSpec

@@ -42,6 +42,7 @@ BUILTINS = (
     "muomni_metrics",
     "muomni_nano",
     "muomni_onnx.plugin",
+    "muomni_serve.plugin",
 )
 """Modules with the hooks of built-in plugins; the host names them only here."""
 

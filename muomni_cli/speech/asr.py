@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from muomni_cli.audio.dsp import resample
+from muomni_cli.contract.models import Word
 from muomni_cli.core.errors import RequestError
 from muomni_cli.core.workers import WorkerPool
 
@@ -159,8 +160,7 @@ class Recognizer:
         """(N,) samples between -1 and 1 -> the words; may be empty."""
         if not self.dictionary:
             return ""
-        sound = resample(np.ascontiguousarray(wave, np.float32), sample_rate, RATE)
-        pcm = (np.clip(sound, -1, 1) * 32767).round().astype(np.int16)
+        pcm = _pcm(wave, sample_rate)
         if not pcm.size:
             return ""
         decoder = _decoder(self)
@@ -170,6 +170,21 @@ class Recognizer:
         heard = decoder.hyp()
         return " ".join(words_of(heard.hypstr)) if heard else ""
 
+    def align(self, text: str, wave: Wave, sample_rate: int = RATE) -> list[Word]:
+        """When the words of one of the sentences, as :func:`words_of` writes them, are heard in (N,) samples, by forced
+        alignment (Viterbi over the phones of its words) in steps of 10 ms. Empty if they cannot be found."""
+        if not words_of(text):
+            return []
+        decoder = _decoder(self)
+        decoder.set_align_text(" ".join(words_of(text)))
+        decoder.start_utt()
+        decoder.process_raw(_pcm(wave, sample_rate).tobytes(), full_utt=True)
+        decoder.end_utt()
+        segments = decoder.seg() or ()
+        found = [Word(one.word.partition("(")[0], one.start_frame / 100, (one.end_frame + 1) / 100) for one in segments]
+        decoder.activate_search()
+        return [word for word in found if not word.text.startswith(("<", "["))]
+
     def transcribe_all(self, waves: Sequence[Wave], sample_rate: int = RATE) -> list[str]:
         """:meth:`transcribe` of each, in worker processes if there are many."""
         if len(waves) <= FEW:
@@ -178,6 +193,12 @@ class Recognizer:
         with WorkerPool() as pool:
             futures = [pool.submit(self.transcribe_all, chunk, sample_rate) for chunk in chunks]
             return [text for future in futures for text in future.result()]
+
+
+def _pcm(wave: Wave, sample_rate: int) -> NDArray[np.int16]:
+    """(N,) 16-bit samples at :data:`RATE`."""
+    sound = resample(np.ascontiguousarray(wave, np.float32), sample_rate, RATE)
+    return (np.clip(sound, -1, 1) * 32767).round().astype(np.int16)
 
 
 def _words(sentence: str) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import struct
 import subprocess
 import sys
 import tempfile
@@ -19,7 +18,7 @@ from typing import IO, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from muomni_cli.audio.io import UNKNOWN
+from muomni_cli.audio.encoding import as_bytes, as_integers, wav_header
 from muomni_cli.core.errors import MuomniError, RequestError
 from muomni_cli.core.files import is_stream, replacing
 from muomni_cli.voice.synthesis import SpeechStats
@@ -92,10 +91,7 @@ def writing(output: Path, rate: int, *, raw: bool = False) -> Iterator[Write]:
 
 def streamed(out: IO[bytes], rate: int, *, raw: bool) -> Write:
     """A function that writes to an unseekable stream and flushes each time; the header comes with the first samples."""
-    header = b""
-    if not raw:  # 44 bytes: 16-bit mono WAV of unknown length
-        form = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, 1, rate, 2 * rate, 2, 16)
-        header = struct.pack("<4sI4s", b"RIFF", UNKNOWN + 36, b"WAVE") + form + struct.pack("<4sI", b"data", UNKNOWN)
+    header = b"" if raw else wav_header(rate)
 
     def write(samples: NDArray[np.float32]) -> None:
         nonlocal header
@@ -104,16 +100,6 @@ def streamed(out: IO[bytes], rate: int, *, raw: bool) -> Write:
         out.flush()
 
     return write
-
-
-def as_bytes(samples: NDArray[np.float32]) -> bytes:
-    """16-bit little-endian samples."""
-    return as_integers(samples).astype("<i2").tobytes()
-
-
-def as_integers(samples: NDArray[np.float32]) -> NDArray[np.int16]:
-    """16-bit samples, clipped at full scale."""
-    return np.rint(np.clip(samples, -1.0, 1.0) * 32767).astype(np.int16)
 
 
 class _Watched:

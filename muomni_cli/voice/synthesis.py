@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from muomni_cli.audio.stretch import TimeStretch
 from muomni_cli.contract.engine import Engine
+from muomni_cli.contract.models import Word
 from muomni_cli.contract.speech import (
     VOICE_SPEEDS,
     ArrayStream,
@@ -52,8 +53,9 @@ class SpeechStats:
     """Statistics of the speech so far.
 
     ``first``: seconds until the first samples; None before. ``busy``: seconds of synthesis, without the time that
-    consumers of the samples take. ``limited``: the speech was truncated at ``max_seconds``. ``report``: what the Talker
-    left out.
+    consumers of the samples take. ``limited``: the speech was truncated at ``max_seconds``. ``timed``: words
+    of the report whose times are known. ``report``: what the Talker
+    left out, and when it says each word.
     """
 
     rate: int
@@ -62,6 +64,7 @@ class SpeechStats:
     first: float | None = None
     busy: float = 0.0
     limited: bool = False
+    timed: int = 0
     report: SpeechReport = field(default_factory=SpeechReport)
 
     @property
@@ -73,6 +76,22 @@ class SpeechStats:
     def skipped(self) -> list[str]:
         """Pieces of the text that are not spoken, each once, in order."""
         return list(self.report.skipped)
+
+    @property
+    def words(self) -> list[Word]:
+        """The written words of the speech so far, with start and end in seconds of its audio."""
+        return self.report.words
+
+    def time_words(self, seconds_per_frame: float, *, ended: bool) -> None:
+        """Add the words that now are in the audio; at the end of it the rest, and none that begins after it."""
+        words = self.report.words
+        for span in self.report.spans[self.timed :]:
+            start, end = (round(frames * seconds_per_frame, 6) for frames in (span.start, span.end))
+            if not ended and end > self.seconds:
+                return
+            self.timed += 1
+            if start < self.seconds:
+                words.append(Word(span.text, start, min(end, self.seconds)))
 
     @property
     def losses(self) -> list[str]:
@@ -103,6 +122,18 @@ class SpeechStats:
             raise RequestError("nothing in the text can be spoken", fix)
 
 
+@dataclass(frozen=True, slots=True)
+class Speech:
+    """Speech that is synthesized while this is iterated: chunks of samples (n,), full scale 1. ``stats`` is updated
+    before each chunk."""
+
+    stats: SpeechStats
+    chunks: Iterator[NDArray[np.float32]]
+
+    def __iter__(self) -> Iterator[NDArray[np.float32]]:
+        return self.chunks
+
+
 def _short(text: str) -> str:
     return text if len(text) <= LONGEST_SHOWN else f"{text[: LONGEST_SHOWN - 3]}..."
 
@@ -115,6 +146,7 @@ class Voice:
         talker: text to codes.
         sounds: starts a stream from (T,Q) codes to (N,) samples.
         sample_rate: in Hz.
+        frame_samples: samples of a code frame.
         label: name for messages.
         vocoder_name: name of the vocoder.
         temperature: default sampling temperature; 0 is greedy.
@@ -123,6 +155,7 @@ class Voice:
     talker: SpeechGenerator
     sounds: Callable[[], ArrayStream]
     sample_rate: int
+    frame_samples: int
     label: str
     vocoder_name: str
     temperature: float = 0.0
@@ -147,6 +180,9 @@ class Voice:
         """Samples (n,), full scale 1, as soon as they are computed; ``pieces`` is consumed lazily. The result depends
         on the text, not on how it is split. ``speech`` is updated before samples are yielded."""
         speech = speech or SpeechStats(self.sample_rate)
+        speech.report.spans.clear()
+        speech.report.words.clear()
+        seconds_per_frame = self.frame_samples / self.sample_rate / stretched(voice_settings.speed)
         limit = sampling.max_seconds * self.sample_rate
         temperature = self.temperature if sampling.temperature is None else sampling.temperature
         rng = np.random.default_rng(sampling.seed)
@@ -157,6 +193,7 @@ class Voice:
             samples = next(made, None)
             speech.busy += time.perf_counter() - begin
             if samples is None:
+                speech.time_words(seconds_per_frame, ended=True)
                 return
             if speech.first is None and samples.size:
                 speech.first = speech.busy
@@ -164,6 +201,7 @@ class Voice:
                 speech.limited = True
                 samples = samples[: max(0, int(limit) - speech.samples)]
             speech.samples += samples.size
+            speech.time_words(seconds_per_frame, ended=speech.limited)
             if samples.size:
                 yield samples
             if speech.limited:
@@ -172,11 +210,11 @@ class Voice:
     def _samples(
         self, pieces: Iterable[TextChunk], voice_settings: VoiceSettings, sampler: Sampler, speech: SpeechStats
     ) -> Iterator[NDArray[np.float32]]:
-        own = max(voice_settings.speed, VOICE_SPEEDS[0]) if voice_settings.speed <= VOICE_SPEEDS[1] else 1.0
+        factor = stretched(voice_settings.speed)
         sounds = self.sounds()
-        if own != voice_settings.speed:
-            sounds = Chain(sounds, TimeStretch(self.sample_rate, voice_settings.speed / own))
-        asked = replace(voice_settings, speed=own, report=speech.report)
+        if factor != 1.0:
+            sounds = Chain(sounds, TimeStretch(self.sample_rate, factor))
+        asked = replace(voice_settings, speed=voice_settings.speed / factor, report=speech.report)
         for codes in self.talker.speak(pieces, asked, sampler):
             speech.frames += len(codes)
             samples = sounds.push(codes)
@@ -186,19 +224,45 @@ class Voice:
             yield sounds.finish()
 
 
+def stretched(speed: float) -> float:
+    """The factor by which speech at ``speed`` is made faster after the voice, which is asked for the rest."""
+    own = max(speed, VOICE_SPEEDS[0]) if speed <= VOICE_SPEEDS[1] else 1.0
+    return speed / own
+
+
 def voice_of(engine: Engine, vocoder: str | None = None) -> Voice:
     """The voice of a model, with the named vocoder or else the model's own. RequestError if the model does not speak or
     has no such vocoder."""
     talker, name = engine.talker(), engine.vocoder_name(vocoder)
     engine.vocoder(name)
     temperature = float(engine.parts["talker"]["config"].get("temperature", 0.0))
-    rate, label = engine.codec().mel.sample_rate, engine.source("talker")
-    return Voice(talker, lambda: codes_to_audio(engine, name), rate, label, name, temperature)
+    codec, label = engine.codec(), engine.source("talker")
+    rate, frame_samples = codec.mel.sample_rate, codec.frame * codec.mel.hop
+    return Voice(talker, lambda: codes_to_audio(engine, name), rate, frame_samples, label, name, temperature)
 
 
 def codes_to_audio(engine: Engine, vocoder: str | None = None) -> Chain:
     """A new stream through a model's codec and vocoder, (T,Q) codes -> (N,) samples; errors as of :func:`voice_of`."""
     return Chain(engine.codec().stream(), engine.vocoder(engine.vocoder_name(vocoder)).stream())
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechChunk:
+    """Samples (n,) of speech, full scale 1, and the words that are complete with them, timed from its start."""
+
+    samples: NDArray[np.float32]
+    words: list[Word]
+
+
+def with_words(samples: Iterable[NDArray[np.float32]], speech: SpeechStats) -> Iterator[SpeechChunk]:
+    """Speech that updates ``speech``, with the words of each chunk; the last chunk may have words only."""
+    told = 0
+    for piece in samples:
+        words = speech.words[told:]
+        told += len(words)
+        yield SpeechChunk(piece, words)
+    if rest := speech.words[told:]:
+        yield SpeechChunk(np.zeros(0, np.float32), rest)
 
 
 class Chain:

@@ -9,16 +9,20 @@ Shapes: S symbols, U slots, T frames, W width of features, D width of frames, Dh
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from muomni_cli.api import CodeShape, GraphFn, RequestError, Sampler, TextChunk, VoiceSettings
+from muomni_cli.api import CodeShape, FrameSpan, GraphFn, RequestError, Sampler, TextChunk, VoiceSettings
 from muomni_talker.plugin import TalkerBaseConfig
 from muomni_talker.text_frontend import FrontendChunk, pronounced, script
 from muomni_talker.text_normalization import written_form
+
+PAUSES = " .,?!;:-"  # symbols after a word that are no part of it: spaces and marks
 
 
 class Engine(Protocol):
@@ -67,11 +71,48 @@ def _speak(
     engine: Engine, text: Iterable[TextChunk], voice: int, voice_settings: VoiceSettings, sampler: Sampler
 ) -> Iterator[NDArray[Any]]:
     sentence: Sentence | None = None
+    times = WordTimes(voice_settings.report.spans, engine.config.subframes)
     for word in pronounced(script(text, voice_settings.report.skipped)):
         sentence = sentence or Sentence(engine, voice, voice_settings)
         yield from sentence.decode(sentence.add(word), sampler, ended=word.ends)
+        times.add(sentence.timed(ended=word.ends), sentence.decoded)
         if word.ends:
+            times.end_sentence(sentence.decoded)
             sentence = None
+    times.finish()
+
+
+class WordTimes:
+    """Joins the times of chunks to those of written words, which may extend over several chunks and sentences."""
+
+    def __init__(self, spans: list[FrameSpan], subframes: int) -> None:
+        self._spans, self._subframes = spans, subframes
+        self._start = 0  # frames before this sentence
+        self._number = 0  # of the word that may go on
+        self._word: FrameSpan | None = None
+
+    def add(self, timed: Iterable[tuple[FrontendChunk, int, int]], decoded: int) -> None:
+        """Add chunks with the slots where they begin and end, counted from the start of the sentence. What lies after
+        the ``decoded`` frames was cut off."""
+        for chunk, begin, end in timed:
+            if begin > decoded * self._subframes:
+                continue
+            places = [self._start + min(slot / self._subframes, decoded) for slot in (begin, end)]
+            if self._word is not None and chunk.number == self._number:
+                self._word = replace(self._word, text=self._word.text + chunk.written, end=places[1])
+            else:
+                self.finish()
+                self._number, self._word = chunk.number, FrameSpan(chunk.written, *places)
+
+    def end_sentence(self, frames: int) -> None:
+        """The next chunks belong to a sentence after ``frames`` more frames."""
+        self._start += frames
+
+    def finish(self) -> None:
+        """Report the word that cannot go on."""
+        if self._word is not None:
+            self._spans.append(self._word)
+            self._word = None
 
 
 class Sentence:
@@ -90,9 +131,11 @@ class Sentence:
         self._features = np.zeros((0, engine.config.d_text), np.float32)  # (S,W) of the final symbols
         self._clock = 0.0  # their duration in slots, before rounding
         self._pointer = np.zeros((0, 3), np.int64)  # symbol, elapsed and left of each slot
+        self._begins: list[int] = []  # slot at which each final symbol begins
+        self._untimed: deque[tuple[FrontendChunk, int]] = deque()  # chunks, and their first symbols
         self._planned = 0  # final frames
         self._plans: list[NDArray[Any]] = []  # of the frames that are not decoded before the end of the sentence
-        self._decoded = 0  # frames
+        self.decoded = 0  # frames
         self._memory = engine.begin() if engine.causal else None
         self._before = np.zeros(engine.codes.codebooks, np.int64)  # codes of the last frame
 
@@ -100,6 +143,7 @@ class Sentence:
         """Add a word and return the plan (T,D) of the frames that are now final; T may be 0."""
         width, added = self._engine.thinker_width, written_form.numbers(word.text)
         silent = np.zeros(width, np.float32)
+        self._untimed.append((word, len(self._ids)))
         self._ids += added
         self._hidden_states += [word.hidden if width and word.hidden is not None else silent] * len(added)
         if word.ends:
@@ -123,10 +167,23 @@ class Sentence:
         features, expected = self._engine.read(ids, self._voice, hidden_states, kept)
         self._features = np.concatenate([self._features, features])
         for place, lasting in enumerate(expected.tolist(), start=done):
+            self._begins.append(len(self._pointer))
             self._clock += lasting / self._speed  # so that rounding errors carry over to the next symbols
             self._extend(place, round(self._clock) - len(self._pointer))
         if ended:  # pad the last frame with silence
             self._extend(final - 1, -len(self._pointer) % self._engine.config.subframes)
+
+    def timed(self, *, ended: bool) -> Iterator[tuple[FrontendChunk, int, int]]:
+        """The chunks whose frames are decoded, with the slots where their first letter begins and their last one ends;
+        at the end of the sentence all that are left."""
+        while self._untimed:
+            chunk, first = self._untimed[0]
+            after = first + len(chunk.text.rstrip(PAUSES))
+            known = after < len(self._begins)
+            if not ended and not (known and self._begins[after] <= self.decoded * self._engine.config.subframes):
+                return
+            self._untimed.popleft()
+            yield chunk, self._begins[first], self._begins[after]
 
     def _extend(self, place: int, count: int) -> None:
         """Append ``count`` slots of the symbol ``place``."""
@@ -150,18 +207,19 @@ class Sentence:
         maximum number of frames."""
         engine = self._engine
         most = min(CodeShape.most_frames(self._words, self._letters, self._speed), engine.config.ctx_len)
-        room = most - self._decoded
+        room = most - self.decoded
         if engine.causal or ended:
             self._report.cut |= self._planned > most
         if engine.causal:
             for row in plan[:room]:
                 self._before = engine.draw(engine.step(self._before, row, self._memory), sampler)
-                self._decoded += 1
+                self.decoded += 1
                 yield self._before[None]
             return
         self._plans.append(plan)
         if ended:
             states = engine.whole(np.concatenate(self._plans)[:room])
+            self.decoded = len(states)
             yield np.stack([engine.draw(state, sampler) for state in states])
 
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from muomni_cli.api import TextChunk
 from muomni_talker.text_normalization import written_form
-from muomni_talker.text_normalization.markup import MarkupFilter
+from muomni_talker.text_normalization.markup import MarkupFilter, Piece
 from muomni_talker.text_normalization.written_form import LOOK, NormalizedWord, WrittenWord
 
 if TYPE_CHECKING:
@@ -44,11 +44,25 @@ _SINGLE = re.compile(r"(?<![a-z'])[a-z](?=(?:'s)?(?![a-z']))")
 class FrontendChunk:
     """The spoken form of one written word: the spoken words, the punctuation mark and, unless a sentence ends here, a
     space. ``hidden``: the Thinker state of the text piece with the word's last character. ``ends``: a sentence ends
-    here; the last word of a text always ends one."""
+    here; the last word of a text always ends one. ``written``: what it is the spoken form of, as it was written.
+    ``number``: chunks of one number are one written word, which consists of what lies between two spaces, or of several
+    such runs if they are read together; its text is that of all these chunks."""
 
     text: str
     hidden: NDArray[Any] | None = None
     ends: bool = False
+    written: str = ""
+    number: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class _Run:
+    """Characters between two spaces: ``written`` as the user wrote them, without what cannot be spoken. ``number``: of
+    the written word that it belongs to; 0 before that is known."""
+
+    written: str
+    hidden: NDArray[Any] | None
+    number: int = 0
 
 
 class TextFrontend:
@@ -58,13 +72,17 @@ class TextFrontend:
     def __init__(self, skipped: dict[str, None] | None = None) -> None:
         self._skipped = {} if skipped is None else skipped
         self._markup = MarkupFilter(self._skipped)
-        self._run: list[str] = []
+        self._shown: list[str] = []  # the current run, without markup
+        self._written: list[str] = []  # the same as the user wrote it
         self._hidden: NDArray[Any] | None = None
         self._last: NDArray[Any] | None = None  # of the last piece
         self._breaks = 1  # the start of the text counts as a new line
-        self._queue: deque[tuple[WrittenWord, NDArray[Any] | None]] = deque()
+        self._queue: deque[tuple[WrittenWord, _Run]] = deque()
         self._before: WrittenWord | None = None
-        self._held: tuple[str, str, NDArray[Any] | None] | None = None
+        self._held: FrontendChunk | None = None
+        self._mark = ""  # of the held words
+        self._numbers = 0  # of written words
+        self._silent: list[_Run] = []  # runs since the last spoken one, of which nothing is spoken so far
         self._count = self._letters = 0  # spoken in this sentence
         self._heading = False
 
@@ -81,28 +99,39 @@ class TextFrontend:
         yield from self._drain(finished=True)
         yield from self._release(ends=True)
 
-    def _take(self, text: str, hidden: NDArray[Any] | None) -> None:
-        for run in re.findall(r"\s+|\S+", text):
-            if run.isspace():
-                self._close()
-                self._breaks += run.count("\n")
-            else:
-                self._run.append(run)
-                self._hidden = hidden
+    def _take(self, pieces: Iterable[Piece], hidden: NDArray[Any] | None) -> None:
+        for shown, written in pieces:
+            for part in re.findall(r"\s+|\S+", shown):
+                if part.isspace():
+                    self._close()
+                    self._breaks += part.count("\n")
+                else:
+                    self._shown.append(part)
+                    self._written.append(part if shown == written else written)
+                    self._hidden = hidden
+            if not shown and self._shown:
+                self._written.append(written)
 
     def _close(self) -> None:
         """End the current run of characters and queue its written words."""
-        if self._run:
-            run = "".join(self._run)
-            self._skipped.update(dict.fromkeys(written_form.unspoken(run)))
-            words = written_form.cut(run, self._breaks)
-            self._queue.extend((word, self._hidden) for word in words)
-            self._run.clear()
+        if self._shown:
+            text, run = "".join(self._shown), _Run("".join(self._written), self._hidden)
+            for piece in written_form.unspoken(text):
+                self._skip(piece, run)
+            words = written_form.cut(text, self._breaks)
+            self._queue.extend((word, run) for word in words)
+            self._shown.clear()
+            self._written.clear()
             self._breaks = 0 if words else self._breaks
+
+    def _skip(self, piece: str, run: _Run) -> None:
+        """Report a piece of a run that has no spoken form, and take it out of what is written."""
+        self._skipped.setdefault(piece)
+        run.written = run.written.replace(piece, "", 1)
 
     def _drain(self, *, finished: bool) -> Iterator[FrontendChunk]:
         while self._queue:
-            word, hidden = self._queue[0]
+            word, run = self._queue[0]
             plain = written_form.is_plain(word)
             if not (finished or plain or len(self._queue) > LOOK):
                 return
@@ -112,29 +141,34 @@ class TextFrontend:
                 yield from self._release(ends=True)
             self._heading = written_form.starts_heading(word) or (self._heading and not word.breaks)
             if not reading.text.strip() and written_form.says_something(word):
-                self._skipped.setdefault(word.lead + word.core + word.tail)
+                self._skip(word.lead + word.core + word.tail, run)
+            runs = []
             for _ in range(reading.taken + 1):
-                self._before, hidden = self._queue.popleft()
+                self._before, run = self._queue.popleft()
+                runs.append(run)
             opens = "(" in word.lead and not reading.taken
-            yield from self._say(reading, hidden, opens=opens)
+            yield from self._say(reading, runs, opens=opens)
             if reading.ends:
                 self._before = None
 
-    def _say(self, reading: NormalizedWord, hidden: NDArray[Any] | None, *, opens: bool) -> Iterator[FrontendChunk]:
-        """Hold the spoken words until the next ones are known. ``opens``: a parenthesis opens before them."""
+    def _say(self, reading: NormalizedWord, runs: Sequence[_Run], *, opens: bool) -> Iterator[FrontendChunk]:
+        """Hold the spoken words of ``runs`` until the next are known. ``opens``: a parenthesis opens before them."""
         words, mark = [], reading.mark
         for word in reading.text.split():
             kept = "".join(character for character in word if character in written_form.ALPHABET).strip("'")
             words += [kept[begin : begin + LETTERS] for begin in range(0, len(kept), LETTERS)]
-        if self._held is not None and not self._held[1]:
+        if not words:
+            self._keep_silent(runs)
+        if self._held is not None and not self._mark:
             if not words and mark:  # a mark that stands alone belongs to the word before it
-                self._held = (self._held[0], " -" if mark == "-" else mark, self._held[2])
+                self._mark = " -" if mark == "-" else mark
                 if reading.ends:
                     yield from self._release(ends=True)
             elif words and opens:
-                self._held = (self._held[0], ",", self._held[2])
+                self._mark = ","
         if not words:
             return
+        number, written = self._assigned(runs)
         for begin in range(0, len(words), LONGEST):
             some = words[begin : begin + LONGEST]
             letters = sum(map(len, some))
@@ -142,17 +176,43 @@ class TextFrontend:
             yield from self._release(ends=full)
             self._count += len(some)
             self._letters += letters
-            self._held = (" ".join(some), "", hidden)
-        self._held = (" ".join(some), mark, hidden)
+            self._held = FrontendChunk(" ".join(some), runs[-1].hidden, written=written, number=number)
+            written = ""
+        self._mark = mark
         if reading.ends or (self._count >= ENOUGH and mark):
             yield from self._release(ends=True)
+
+    def _keep_silent(self, runs: Sequence[_Run]) -> None:
+        """Runs of which nothing is spoken: they belong to the word that is held if no other follows in them, else to
+        the next."""
+        for run in runs:
+            goes_on = bool(self._queue) and self._queue[0][1] is run
+            if run.number or run in self._silent:
+                continue
+            if self._held is None or goes_on or self._silent:
+                self._silent.append(run)
+            elif run.written:
+                run.number = self._held.number
+                self._held = replace(self._held, written=f"{self._held.written} {run.written}")
+
+    def _assigned(self, runs: Sequence[_Run]) -> tuple[int, str]:
+        """The number of the written word to which a reading of ``runs`` belongs, and what it adds to its text."""
+        begun = runs[0].number
+        if not begun:
+            self._numbers += 1
+        added = [run for run in dict.fromkeys([*self._silent, *runs]) if not run.number]
+        for run in added:
+            run.number = begun or self._numbers
+        self._silent.clear()
+        text = " ".join(run.written for run in added if run.written)
+        return begun or self._numbers, f" {text}" if begun and text else text
 
     def _release(self, *, ends: bool) -> Iterator[FrontendChunk]:
         """Yield the word that waited for the next one."""
         if self._held is not None:
-            text, mark, hidden = self._held
-            yield FrontendChunk(text + (mark.removesuffix(" -") if ends else f"{mark} "), hidden, ends)
-            self._held = None
+            text = self._held.text + (self._mark.removesuffix(" -") if ends else f"{self._mark} ")
+            yield replace(self._held, text=text, ends=ends)
+            self._held, self._mark = None, ""
             if ends:
                 self._count = self._letters = 0
 

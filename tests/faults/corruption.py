@@ -16,6 +16,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from safetensors.numpy import load_file
 
 from muomni_cli import MuomniError, load
 from tests.faults.small import make_world, run
-from tests.whole import Whole, make_whole
+from tests.tiny_model import Whole, make_whole
 
 
 @dataclass(slots=True)
@@ -199,7 +200,8 @@ def main() -> int:
     report = Report()
     with tempfile.TemporaryDirectory() as folder:
         (whole := Path(folder) / "whole").mkdir()
-        trials = Trials(make_whole(whole), Path(folder))
+        with redirect_stdout(sys.stderr):  # stdout has the report alone
+            trials = Trials(make_whole(whole), Path(folder))
         for report in trials.run(chosen.count, chosen.seed, [chosen.only] if chosen.only else None):
             print(f"{sum(report.counts.values())} corruptions, {len(report.faults)} faults", file=sys.stderr)
     print(json.dumps(report.as_dict(), indent=2))

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import logging
 import os
 import random
 import re
@@ -22,7 +23,7 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ from PIL import Image
 
 from muomni_cli import Model, MuomniError, load
 from tests.faults.small import RECIPE, tones
-from tests.whole import Whole, make_whole
+from tests.tiny_model import Whole, make_whole
 
 LONGEST = 10.0
 """Seconds that one input may take."""
@@ -275,9 +276,11 @@ def main() -> int:
     parser.add_argument("--only", metavar="KIND", help="one kind of input")
     chosen = parser.parse_args()
     warnings.simplefilter("error")
+    logging.basicConfig(handlers=[logging.NullHandler()])  # what is left out of a text is logged, which is no fault
     report = Report()
     with tempfile.TemporaryDirectory() as folder:
-        fuzzer = Fuzzer(make_whole(Path(folder)), Path(folder))
+        with redirect_stdout(sys.stderr):  # stdout has the report alone
+            fuzzer = Fuzzer(make_whole(Path(folder)), Path(folder))
         if chosen.only:
             fuzzer.kinds = {chosen.only: fuzzer.kinds[chosen.only]}
         for report in fuzzer.run(chosen.count, chosen.seed):

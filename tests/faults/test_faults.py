@@ -10,7 +10,7 @@ import pytest
 
 from muomni_cli import load
 from tests.faults import corruption, fuzz, kills, soak
-from tests.whole import Whole
+from tests.tiny_model import Whole
 
 pytestmark = pytest.mark.long
 

@@ -22,11 +22,11 @@ def test_roles_mask_the_answer_and_its_end() -> None:
     assert learned == [*yo, S["eos"]]
 
 
-def test_plain_is_bos_and_text() -> None:
+def test_plain_is_bos_and_text_and_the_end_of_an_answer() -> None:
     assert chat_ids(T, [Message("user", "hi")], "plain", reply=True).ids == [S["bos"], *T.encode("hi")]
     layout = chat_ids(T, TALK[1:], "plain")
-    assert T.decode(layout.ids) == "hi\nyo"
-    assert layout.answer == [False, False, False, True, True, True]
+    assert layout.ids == [S["bos"], *T.encode("hi\nyo"), S["eos"]]
+    assert layout.answer == [False, False, False, True, True, True, True]
 
 
 def test_text_that_spells_a_role_is_text() -> None:

@@ -19,6 +19,11 @@ def test_temperature_zero_is_the_most_likely_token(logits: np.ndarray) -> None:
     assert draw(logits, Sampling(temperature=0), np.random.default_rng(0)) == int(logits.argmax())
 
 
+@pytest.mark.parametrize("temperature", [5e-324, 1e-300, 1e-190, 1e-30])
+def test_the_smallest_temperatures_are_as_zero(temperature: float) -> None:
+    assert draw(LOGITS, Sampling(temperature=temperature), np.random.default_rng(0)) == 1
+
+
 @given(rows, st.floats(0.05, 0.99))
 def test_top_p_keeps_the_smallest_set_that_holds_p(logits: np.ndarray, top_p: float) -> None:
     tokens, weights = candidates(logits, Sampling(top_p=top_p))

@@ -20,7 +20,7 @@ from muomni_cli.core.files import new_folder, replacing, write_bytes, write_text
 from muomni_cli.runs.run import RunFolder
 
 if TYPE_CHECKING:
-    from tests.whole import Whole
+    from tests.tiny_model import Whole
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="pipes and devices of POSIX")
 

@@ -20,7 +20,7 @@ import soundfile
 from tests.installing import build_wheel, call, environment_with
 
 if TYPE_CHECKING:
-    from tests.whole import Whole
+    from tests.tiny_model import Whole
 
 pytestmark = pytest.mark.long
 

@@ -145,6 +145,24 @@ def test_command_of_a_plugin_runs(install: Install, muomni: Muomni) -> None:
     assert "stones" in muomni("--help").stdout
 
 
+def test_commands_of_a_plugin_join_a_group_of_muomni(install: Install, muomni: Muomni) -> None:
+    source = f"""{HEAD}
+    import typer
+    def stones(number: int = 2): print("o" * number)
+
+    @hookimpl
+    def register_commands(cli):
+        group = typer.Typer()
+        group.command()(stones)
+        group.command("list")(stones)
+        cli.add_typer(group, name="runs")
+    """
+    install("verbs", source)
+    assert muomni("runs", "stones").stdout == "oo\n"
+    assert muomni("runs", "verbs:list", "--number", "1").stdout == "o\n"
+    assert muomni("runs", "list", "--json").stdout == "[]\n"
+
+
 def test_disabled_plugin_is_not_even_imported(install: Install, muomni: Muomni) -> None:
     install("good", WORKS + "\n    print('imported')")
     assert "imported" in muomni("plugins", "disable", "good").stderr

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from muomni_cli.models.package import PackageOptions, pack
-from tests.models.seen import SCORE, Package, see
+from tests.models.installed import SCORE, Package, see
 
 if TYPE_CHECKING:
-    from tests.whole import Whole
+    from tests.tiny_model import Whole
 
 
 @pytest.fixture(scope="session")

@@ -19,10 +19,10 @@ from muomni_cli.models.package import PackageOptions, pack
 from muomni_cli.models.package_run import counts, pack_run, redact_paths, redact_toml
 from muomni_cli.runs.digests import seal_checkpoint, verify
 from muomni_cli.runs.run import RunFolder, checkpoint_metadata
-from tests.models.seen import SCORE, Package
+from tests.models.installed import SCORE, Package
 
 if TYPE_CHECKING:
-    from tests.whole import Whole
+    from tests.tiny_model import Whole
 
 RECIPE = """# A recipe.
 name = "small"

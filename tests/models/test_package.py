@@ -21,11 +21,11 @@ from muomni_cli.inference.settings import ChatOptions
 from muomni_cli.models.package import PackageOptions, pack
 from muomni_cli.models.package_run import weights_of
 from muomni_cli.runs.run import RunFolder
-from tests.models.seen import Package, see
+from tests.models.installed import Package, see
 from tests.opening import open_chat
 
 if TYPE_CHECKING:
-    from tests.whole import Whole
+    from tests.tiny_model import Whole
 
 ROOT = Path(__file__).resolve().parents[2]
 HEAVY = {"torch", "torchaudio", "onnx", "onnxscript", "transformers"}

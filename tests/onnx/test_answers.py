@@ -33,7 +33,7 @@ from muomni_onnx.sessions import GraphSession
 from muomni_onnx.sources import Trained, model_of
 
 if TYPE_CHECKING:
-    from tests.whole import Whole
+    from tests.tiny_model import Whole
 
 Made = tuple[Path, Model]
 

@@ -22,7 +22,7 @@ from muomni_cli.core.files import write_sealed_json
 from muomni_onnx.bundle import MANIFEST, open_bundle
 
 if TYPE_CHECKING:
-    from tests.whole import Whole
+    from tests.tiny_model import Whole
 
 
 @pytest.fixture

@@ -62,11 +62,14 @@ def test_a_text_is_spoken_in_the_same_codes(pair: tuple[TalkerBase, Opened]) -> 
 
         return greedy
 
-    for voice_settings in (VoiceSettings("slt", 0.8), VoiceSettings("rms")):
+    for options in (("slt", 0.8), ("rms",)):
+        asked = [VoiceSettings(*options), VoiceSettings(*options)]
         codes = [
-            heard(module.speak(told(), voice_settings, choose(0))),
-            heard(runner.speak(told(), voice_settings, choose(1))),
+            heard(module.speak(told(), asked[0], choose(0))),
+            heard(runner.speak(told(), asked[1], choose(1))),
         ]
+        assert asked[0].report.spans == asked[1].report.spans
+        assert [span.text for span in asked[0].report.spans] == TEXT.split()
         assert len(codes[0]) >= 100
         assert len(np.unique(codes[0])) > 10, "a model that always says the same tests nothing"
         assert np.array_equal(*codes)

@@ -1,0 +1,1 @@
+"""An HTTP server for models, with OpenAI's interfaces."""

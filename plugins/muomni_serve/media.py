@@ -1,0 +1,106 @@
+"""Images and sounds that a chat request carries in itself."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import io
+import re
+from dataclasses import dataclass, field
+from typing import BinaryIO
+
+from muomni_cli.api import Media, Message
+from muomni_serve.errors import ApiError, invalid
+from muomni_serve.requests import AudioPart, ChatRequest, ImagePart, TextPart, UserMessage
+
+DATA_URL = re.compile(r"data:(?P<type>[\w.+/-]*)(?:;[\w.+=-]+)*?(?P<coded>;base64)?,(?P<data>.*)", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class RequestMedia:
+    """A file in a request. Implements :class:`muomni_cli.api.Media`."""
+
+    modality: str
+    name: str
+    content: bytes = field(repr=False)
+
+    def open(self) -> BinaryIO:
+        return io.BytesIO(self.content)
+
+
+def messages_of(request: ChatRequest, modalities: list[str], max_pixels: int) -> list[Message]:
+    """The conversation. ApiError (400, 413) for one that is out of order, or media that the model cannot take."""
+    found: list[Message] = []
+    for number, message in enumerate(request.messages):
+        where = f"messages[{number}]"
+        if message.role in ("system", "developer") and number:
+            raise invalid(f"{where}.role", "a system message can only come first")
+        parts = [TextPart(type="text", text=message.content)] if isinstance(message.content, str) else message.content
+        text = "\n".join(part.text for part in parts if isinstance(part, TextPart))
+        media = [
+            _media(part, f"{where}.content[{place}]", modalities, max_pixels)
+            for place, part in enumerate(parts)
+            if not isinstance(part, TextPart)
+        ]
+        role = "system" if message.role == "developer" else message.role
+        found.append(Message(role, text, tuple(media)))
+    last = request.messages[-1]
+    if not isinstance(last, UserMessage):
+        raise invalid(f"messages[{len(found) - 1}].role", "the last message must be the user's")
+    if not found[-1].text.strip() and not found[-1].media:
+        raise invalid(f"messages[{len(found) - 1}].content", "the last message is empty")
+    return found
+
+
+def _media(part: ImagePart | AudioPart, where: str, modalities: list[str], max_pixels: int) -> Media:
+    modality = "image" if isinstance(part, ImagePart) else "audio"
+    if modality not in modalities:
+        takes = " and ".join(["text", *modalities])
+        raise ApiError(400, f"this model takes no {modality}, only {takes}", param=where, code="unsupported_value")
+    if isinstance(part, ImagePart):
+        where = f"{where}.image_url.url"
+        content = _from_data_url(part.image_url.url, where)
+        _check_pixels(content, where, max_pixels)
+    else:
+        where = f"{where}.input_audio.data"
+        content = _decoded(part.input_audio.data, where)
+    return RequestMedia(modality, where, content)
+
+
+def _from_data_url(url: str, where: str) -> bytes:
+    if not url.startswith("data:"):
+        message = f"{where}: only data: URLs are read, nothing is fetched: send the image as data:image/png;base64,..."
+        raise ApiError(400, message, param=where, code="unsupported_value")
+    match = DATA_URL.fullmatch(url)
+    if match is None or not match["coded"] or not match["type"].startswith("image/"):
+        raise invalid(where, f"{where} is not data:image/...;base64,...")
+    return _decoded(match["data"], where)
+
+
+def _decoded(text: str, where: str) -> bytes:
+    try:
+        content = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise invalid(where, f"{where} is not base64: {error}") from error
+    if not content:
+        raise invalid(where, f"{where} is empty")
+    return content
+
+
+def _check_pixels(content: bytes, where: str, max_pixels: int) -> None:
+    """Of the header, before anything is decoded. What is no image is refused when it is read."""
+    import warnings
+
+    from PIL import Image
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of images that are too large, which is decided here
+            width, height = Image.open(io.BytesIO(content)).size
+    except Image.DecompressionBombError:
+        width = height = 1 << 16
+    except Exception as error:
+        raise invalid(where, f"{where} is not an image that can be read") from error
+    if width * height > max_pixels:
+        message = f"{where} has {width * height:,} pixels, and at most {max_pixels:,} are taken: make it smaller"
+        raise ApiError(413, message, param=where, code="image_too_large")

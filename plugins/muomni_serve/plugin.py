@@ -1,0 +1,126 @@
+"""The plugin: ``muomni serve``. Every command imports this module, so the server is imported inside functions."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from muomni_cli.api import hookimpl
+
+NEEDS = ("starlette", "uvicorn", "multipart", "prometheus_client")
+
+
+def serve(
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            "-m",
+            "--model",
+            metavar="[ID=]MODEL",
+            help="Run, bundle or installed model to serve, and the id that clients use; repeatable "
+            "(default: $MUOMNI_MODEL, else the newest run).",
+        ),
+    ] = None,
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for all interfaces.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 for any free one.")] = 8000,
+    api_key: Annotated[
+        str | None, typer.Option(envvar="MUOMNI_API_KEY", help="Key that every request must carry.")
+    ] = None,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Host name under which clients reach the server; repeatable."),
+    ] = None,
+    cors_origin: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ORIGIN", help="Web origin whose pages may call the server, such as https://a.org."),
+    ] = None,
+    keep: Annotated[
+        str, typer.Option(metavar="TIME", help="How long an unused model stays loaded: 30s, 10m, 2h or forever.")
+    ] = "10m",
+    queue: Annotated[int, typer.Option(min=1, help="Requests of a model that wait; more get status 429.")] = 64,
+    timeout: Annotated[float, typer.Option(min=0.001, help="Seconds until an answer must be complete.")] = 600.0,
+    upload_timeout: Annotated[float, typer.Option(min=0.001, help="Seconds until a request has arrived.")] = 60.0,
+    max_body: Annotated[float, typer.Option(min=0.001, help="Largest request, in MB.")] = 25.0,
+    max_audio: Annotated[float, typer.Option(min=0.1, help="Longest audio to transcribe, in seconds.")] = 3600.0,
+    max_pixels: Annotated[float, typer.Option(min=0.001, help="Largest image, in millions of pixels.")] = 50.0,
+    max_text: Annotated[int, typer.Option(min=1, help="Longest text to speak, in characters.")] = 4096,
+    grace: Annotated[float, typer.Option(min=0, help="Seconds that answers may take after a stop signal.")] = 3.0,
+    language: Annotated[str, typer.Option(help="Language of transcripts, which clients may name.")] = "en",
+    device: Annotated[str, typer.Option(help="Device: auto, cpu, cuda or cuda:1.")] = "auto",
+    threads: Annotated[int | None, typer.Option(min=1, help="Number of CPU threads.")] = None,
+) -> None:
+    """Serve models over HTTP, with the interfaces of OpenAI for chat, speech and transcription."""
+    from muomni_serve.settings import ServeSettings, key_of, models_of, require_packages, seconds_of
+
+    require_packages(NEEDS)
+    settings = ServeSettings(
+        models=models_of(model or []),
+        host=host,
+        port=port,
+        api_key=key_of(api_key),
+        hosts=tuple(allow_host or ()),
+        origins=tuple(cors_origin or ()),
+        keep=seconds_of(keep),
+        queue=queue,
+        timeout=timeout,
+        upload_timeout=upload_timeout,
+        max_body=round(max_body * 1e6),
+        max_audio=max_audio,
+        max_pixels=round(max_pixels * 1e6),
+        max_text=max_text,
+        grace=grace,
+        language=language,
+        device=device,
+        threads=threads,
+    )
+    from muomni_serve.server import run
+
+    run(settings)
+
+
+def bench(
+    url: Annotated[
+        str | None, typer.Option(help="Address of a running server (default: one is started for the bench).")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option("-m", "--model", help="Model to serve; with --url, its id (default: the first).")
+    ] = None,
+    kind: Annotated[str, typer.Option(help="What is asked for: chat, speech or both.")] = "both",
+    clients: Annotated[int, typer.Option(min=1, help="Requests at once.")] = 1,
+    requests: Annotated[int, typer.Option(min=1, help="Most requests of each kind.")] = 100,
+    seconds: Annotated[float, typer.Option(min=0.1, help="Longest time for each kind.")] = 60.0,
+    text: Annotated[str | None, typer.Option(help="What is asked or spoken.")] = None,
+    api_key: Annotated[str | None, typer.Option(envvar="MUOMNI_API_KEY", help="Key of the server.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Requests per second of a server, and the time until the first token and the first sound."""
+    from contextlib import nullcontext
+
+    from muomni_cli.api import RequestError, console
+    from muomni_serve.bench import KINDS, Load, measure, server_of
+    from muomni_serve.settings import key_of, require_packages
+
+    if kind not in (*KINDS, "both"):
+        raise RequestError(f"--kind cannot be {kind!r}", f"one of: {', '.join(KINDS)}, both")
+    load = Load(clients, requests, seconds, text, key_of(api_key))
+    if url is None:
+        require_packages(NEEDS)
+    with server_of(model) if url is None else nullcontext(url) as address:
+        results = measure(address.rstrip("/"), KINDS if kind == "both" else [kind], load, model if url else None)
+    found = [result.as_json() for result in results]
+    if json:
+        console.print_json(found)
+        return
+    columns = ("kind", "clients", "requests", "failures", "requests/s", "first p50", "p95", "whole p50", "p95 (ms)")
+    console.print_table(
+        columns, [[sum(v.values()) if isinstance(v, dict) else v for v in one.values()] for one in found]
+    )
+
+
+@hookimpl
+def register_commands(cli: typer.Typer) -> None:
+    cli.command()(serve)
+    benches = typer.Typer()
+    benches.command("serve")(bench)
+    cli.add_typer(benches, name="bench")

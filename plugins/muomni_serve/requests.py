@@ -1,0 +1,192 @@
+"""Bodies of requests: what is read of them is declared here, and nothing else is accepted.
+
+A parameter of OpenAI's that does not fit these models is declared with the one value that changes nothing, so that
+clients which always send it are served, and all others learn its name.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from muomni_serve.settings import MOST_CHOICES
+
+Text = Annotated[str, Field(max_length=1_000_000)]
+Zero = Annotated[float, Field(ge=0, le=0)]
+Seed = Annotated[int, Field(ge=-(2**63), lt=2**63)]
+Nothing = Annotated[dict[str, Any], Field(max_length=0)]
+
+
+class RequestModel(BaseModel):
+    """Unknown keys are errors, and numbers are not read from strings."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, protected_namespaces=())
+
+
+class TextPart(RequestModel):
+    """Text."""
+
+    type: Literal["text"]
+    text: Text
+
+
+class ImageUrl(RequestModel):
+    """An image in the request itself."""
+
+    url: str = Field(description="data:image/...;base64,... ; other URLs are not fetched", pattern=r"^[^\s]+$")
+    detail: Literal["auto"] | None = None
+
+
+class ImagePart(RequestModel):
+    """An image."""
+
+    type: Literal["image_url"]
+    image_url: ImageUrl
+
+
+class AudioData(RequestModel):
+    """A sound in the request itself."""
+
+    data: str = Field(description="a whole file in base64", min_length=1)
+    format: Literal["wav", "mp3", "flac", "opus", "ogg"]
+
+
+class AudioPart(RequestModel):
+    """A sound."""
+
+    type: Literal["input_audio"]
+    input_audio: AudioData
+
+
+ContentPart = Annotated[TextPart | ImagePart | AudioPart, Field(discriminator="type")]
+
+
+class SystemMessage(RequestModel):
+    """The first message may say how to answer."""
+
+    role: Literal["system", "developer"]
+    content: Text | list[TextPart]
+
+
+class UserMessage(RequestModel):
+    """A question with its media."""
+
+    role: Literal["user"]
+    content: Text | Annotated[list[ContentPart], Field(min_length=1)]
+
+
+class AssistantMessage(RequestModel):
+    """An earlier answer."""
+
+    role: Literal["assistant"]
+    content: Text | list[TextPart]
+    refusal: None = None
+    annotations: Annotated[list[Any], Field(max_length=0)] | None = None
+    audio: None = None
+    function_call: None = None
+    tool_calls: None = None
+
+
+ChatMessage = Annotated[SystemMessage | UserMessage | AssistantMessage, Field(discriminator="role")]
+
+
+class StreamOptions(RequestModel):
+    """Of a streamed answer."""
+
+    include_usage: bool | None = None
+    include_obfuscation: Literal[False] | None = None
+
+
+class AudioOutput(RequestModel):
+    """How an answer is spoken."""
+
+    format: Literal["wav", "pcm16", "flac", "mp3", "opus"]
+    voice: str | None = Field(None, description="a voice of the model; its first if not given")
+
+
+class PlainText(RequestModel):
+    """Answers are free text."""
+
+    type: Literal["text"]
+
+
+class ChatRequest(RequestModel):
+    """``POST /v1/chat/completions``."""
+
+    model: str
+    messages: list[ChatMessage] = Field(min_length=1, max_length=1000)
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    modalities: Annotated[list[Literal["text", "audio"]], Field(min_length=1, max_length=2)] | None = None
+    audio: AudioOutput | None = None
+    max_completion_tokens: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    max_tokens: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+    n: Annotated[int, Field(ge=1, le=MOST_CHOICES)] | None = None
+    seed: Seed | None = None
+    stop: (
+        Annotated[str, Field(min_length=1, max_length=1000)]
+        | Annotated[list[Annotated[str, Field(min_length=1, max_length=1000)]], Field(max_length=4)]
+        | None
+    ) = None
+    user: str | None = Field(None, description="a name for the client's own records; nothing depends on it")
+    top_k: Annotated[int, Field(ge=0, le=1_000_000)] | None = Field(None, description="not of OpenAI")
+    min_p: Annotated[float, Field(ge=0, le=1)] | None = Field(None, description="not of OpenAI")
+    repetition_penalty: Annotated[float, Field(ge=0.1, le=10)] | None = Field(None, description="not of OpenAI")
+    frequency_penalty: Zero | None = None
+    presence_penalty: Zero | None = None
+    logprobs: Literal[False] | None = None
+    logit_bias: Nothing | None = None
+    metadata: Nothing | None = None
+    response_format: PlainText | None = None
+    service_tier: Literal["auto", "default"] | None = None
+    store: Literal[False] | None = None
+    tools: Annotated[list[Any], Field(max_length=0)] | None = None
+    tool_choice: Literal["none", "auto"] | None = None
+
+
+CHAT_NEUTRAL = (
+    "frequency_penalty", "presence_penalty", "logprobs", "logit_bias", "metadata", "response_format", "service_tier",
+    "store", "tools", "tool_choice",
+)  # fmt: skip
+"""Parameters of a chat request that may only have the value that changes nothing."""
+
+
+class SpeechRequest(RequestModel):
+    """``POST /v1/audio/speech``."""
+
+    model: str
+    input: str = Field(min_length=1, description="the text to speak")
+    voice: str | None = Field(None, description="a voice of the model; its first if not given")
+    response_format: Literal["mp3", "opus", "flac", "wav", "pcm"] = "mp3"
+    speed: float = Field(1.0, ge=0.5, le=2)
+    stream_format: Literal["audio", "sse"] = "audio"
+    seed: Seed = Field(0, description="not of OpenAI")
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = Field(None, description="not of OpenAI")
+    instructions: Literal[""] | None = None
+
+
+SPEECH_NEUTRAL = ("instructions",)
+
+
+class TranscriptionRequest(BaseModel):
+    """``POST /v1/audio/transcriptions``, a form with a file."""
+
+    model_config = ConfigDict(extra="forbid", protected_namespaces=())
+
+    file: Any = Field(json_schema_extra={"type": "string", "format": "binary"}, description="a whole audio file")
+    model: str
+    response_format: Literal["json", "text", "srt", "verbose_json", "vtt"] = "json"
+    stream: Literal["true", "false"] = "false"
+    language: str = Field("", description="empty, or the language that this server transcribes")
+    temperature: float = Field(0, ge=0, le=0)
+    prompt: Literal[""] = ""
+    chunking_strategy: Literal["", "auto"] = ""
+    timestamp_granularities: Annotated[list[Literal["word", "segment"]], Field(max_length=2)] = Field(
+        default_factory=list, alias="timestamp_granularities[]"
+    )
+
+
+TRANSCRIPTION_NEUTRAL = ("temperature", "prompt", "chunking_strategy")
