@@ -16,12 +16,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from muomni_cli.contract.form import Form
     from muomni_cli.core.errors import MuomniError, RequestError, __version__
     from muomni_cli.inference.model import Model, load
 
-__all__ = ["Model", "MuomniError", "RequestError", "__version__", "load"]
+__all__ = ["Form", "Model", "MuomniError", "RequestError", "__version__", "load"]
 
 _HOMES = {
+    "Form": "muomni_cli.contract.form",
     "Model": "muomni_cli.inference.model",
     "MuomniError": "muomni_cli.core.errors",
     "RequestError": "muomni_cli.core.errors",

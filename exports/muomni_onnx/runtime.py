@@ -97,7 +97,7 @@ class OnnxModel:
         return len(self._bundle.manifest["files"])
 
     def tokenizer(self) -> Tokenizer:
-        if self._tokenizer is None:
+        if self._tokenizer is None:  # kept, since forms of answers are compiled for each tokenizer
             self._tokenizer = self._open_tokenizer()
         return self._tokenizer
 

@@ -11,13 +11,18 @@ import typer
 from muomni_cli.commands.options import (
     AttachOption,
     AudioOption,
+    ChoicesOption,
     DeviceOption,
+    GrammarOption,
     ImageOption,
+    JsonSchemaOption,
     LoopGuardOption,
     ModelOption,
+    RegexOption,
     ThreadsOption,
     VocoderOption,
     VoiceOption,
+    form_option,
     media_words,
 )
 from muomni_cli.core.errors import RequestError
@@ -47,6 +52,10 @@ def chat(
     seed: Annotated[int | None, typer.Option(help="Random seed; the same seed gives the same answer.")] = None,
     stop: Annotated[list[str] | None, typer.Option(help="Stop before this text; repeatable.")] = None,
     loop_guard: LoopGuardOption = None,
+    choices: ChoicesOption = None,
+    json_schema: JsonSchemaOption = None,
+    regex: RegexOption = None,
+    grammar: GrammarOption = None,
     speak: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Also speak the answers, into this audio file.")
     ] = None,
@@ -83,6 +92,7 @@ def chat(
         stop=stop or None,
         seed=seed,
         loop_guard=loop_guard,
+        form=form_option(choices, json_schema, regex, grammar),
     )
     output_to = AudioOutput.beside_text(speak, play)
     abilities = {word.partition("=")[0] for word in words} | ({SPEECH} if output_to else set())

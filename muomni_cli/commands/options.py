@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from muomni_cli.core.errors import RequestError
+
+if TYPE_CHECKING:
+    from muomni_cli.contract.form import Form
 
 ModelOption = Annotated[
     str | None,
@@ -30,6 +35,17 @@ LoopGuardOption = Annotated[
         "--loop-guard/--no-loop-guard", help="Stop an answer before it repeats itself (default: as in the recipe)."
     ),
 ]
+ChoicesOption = Annotated[
+    list[str] | None,
+    typer.Option(metavar="A,B,...", help="Answer with one of these texts; repeat the option for texts with commas."),
+]
+JsonSchemaOption = Annotated[
+    str | None, typer.Option(metavar="FILE|JSON", help="Answer with JSON of this JSON Schema.")
+]
+RegexOption = Annotated[str | None, typer.Option(metavar="RE", help="Answer with a match of this regular expression.")]
+GrammarOption = Annotated[
+    str | None, typer.Option(metavar="FILE|TEXT", help="Answer with a text of this Lark grammar.")
+]
 VoiceOption = Annotated[str | None, typer.Option(help="Voice name (default: the model's first voice).")]
 VocoderOption = Annotated[
     str | None, typer.Option(metavar="NAME", help="Vocoder to use (default: the one of the run).")
@@ -46,6 +62,27 @@ def media_words(image: list[str] | None, audio: list[str] | None, attach: list[s
     words = [f"image={path}" for path in image or []] + [f"audio={path}" for path in audio or []] + (attach or [])
     check_words(words)
     return words
+
+
+def form_option(
+    choices: list[str] | None, json_schema: str | None, regex: str | None, grammar: str | None
+) -> Form | None:
+    """The form that one of the options asks for. RequestError for several, or for a form that cannot be enforced."""
+    options: dict[str, object] = {
+        "choices": choices, "json_schema": json_schema, "regex": regex, "grammar": grammar,
+    }  # fmt: skip
+    given = {kind: value for kind, value in options.items() if value is not None and value != []}
+    if not given:
+        return None
+    if len(given) > 1:
+        first, second = [f"--{kind.replace('_', '-')}" for kind in given][:2]
+        raise RequestError(f"{first} and {second} cannot be combined", "give one of them")
+    from muomni_cli.structured_output.grammar import read_form
+
+    ((kind, value),) = given.items()
+    if kind == "choices" and choices is not None and len(choices) == 1:
+        value = [choice.strip() for choice in choices[0].split(",")]
+    return read_form(kind, value)
 
 
 def as_unicode(text: str) -> str:

@@ -38,7 +38,8 @@ class Tokenizer(Protocol):
         """Text of ``ids``; special tokens are skipped, invalid UTF-8 becomes U+FFFD."""
 
     def token_bytes(self, token: int) -> bytes:
-        """Bytes of one token; empty for special tokens."""
+        """Bytes of one token; empty for special tokens. Answers with a form need exact bytes, and tokens for
+        the single bytes of the form."""
 
     def save(self, folder: Path) -> None:
         """Write what ``build`` needs to open the tokenizer again."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from muomni_cli.contract.form import Form
 from muomni_cli.contract.metrics import EvalSample, MetricResult
 from muomni_cli.data.conversations import OmniExample, open_omni_data
 from muomni_cli.eval.metrics import metric_result, transcript_metrics
@@ -105,6 +106,7 @@ class QuestionAnswering:
     def answers(self, questions: Sequence[Question]) -> list[str]:
         """The model's answer to each question; prompts of similar length share a batch."""
         chat, size = self._context.recipe.chat, self._context.batch_size
+        form = Form.of(chat.form)
         order = sorted(range(len(questions)), key=lambda place: len(questions[place].prompt))
         answers = [""] * len(questions)
         for begin in range(0, len(order), size):
@@ -115,7 +117,8 @@ class QuestionAnswering:
             for question in (questions[place] for place in places):
                 most = 2 * len(question.expected) + 4
                 ids, greedy = self._prompt(backend, question), Sampling(temperature=0.0)
-                requests.append(Request(ids, greedy, max_tokens=most, loop_guard=chat.loop_guard))
+                most = most if form is None else chat.max_tokens  # an answer may be longer than the expected one
+                requests.append(Request(ids, greedy, max_tokens=most, loop_guard=chat.loop_guard, form=form))
             for event in generate(backend, self.tokenizer, requests):
                 answers[places[event.row]] += event.text
         return answers

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from math import inf
 from typing import Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from muomni_cli.contract.form import Form
 from muomni_cli.contract.models import PADDED_ROW, Backend, CheckState, Tokenizer
 from muomni_cli.core.errors import RequestError
 from muomni_cli.data.prompt import require_room
+from muomni_cli.structured_output.mask import FormState
 
 LONGEST_NGRAM = 8  # longest n-gram that is checked, in tokens
 COLDEST = 1e-200  # logits divided by a smaller temperature would overflow; the likeliest token is drawn there anyway
 COPIES = 4  # consecutive copies of an n-gram that make a loop
 Finish = Literal["eos", "stop", "length", "context", "loop"]
-"""Why a row ended: end token, stop string, ``max_tokens``, full context, or repetition (:class:`LoopGuard`)."""
+"""Why a row ended: end token, stop string, ``max_tokens``, full context, or repetition (:class:`LoopGuard`). An answer
+with a form also ends by ``eos`` where nothing can follow it, and is complete whatever the reason."""
 
 LIMITS: dict[str, tuple[Callable[[float], bool], str]] = {
     "temperature": (lambda value: 0 <= value < inf, "0 or more"),
@@ -114,15 +117,24 @@ def draw(logits: NDArray[np.float32], sampling: Sampling, rng: np.random.Generat
 
 
 class TextStream:
-    """Decodes the tokens of one row. Holds back what may become a stop string, and bytes of incomplete characters."""
+    """Decodes the tokens of one row. Holds back what may become a stop string, and bytes of incomplete characters.
 
-    def __init__(self, tokenizer: Tokenizer, stops: Sequence[str] = ()) -> None:
-        self._tokenizer = tokenizer
+    Args:
+        tokenizer: of the tokens.
+        stops: stop strings.
+        may_end: whether the answer may end after this text, if it must have a form; else a stop string there is text.
+    """
+
+    def __init__(
+        self, tokenizer: Tokenizer, stops: Sequence[str] = (), may_end: Callable[[str], bool] | None = None
+    ) -> None:
+        self._tokenizer, self._may_end = tokenizer, may_end
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._stops = [stop for stop in stops if stop]
         self.held = ""  # the end of the text, which may begin a stop string
         self.stopped = False  # by a stop string, after which no text follows
         self.read = 0  # characters decoded so far
+        self._said = ""  # all text that was released, where it is needed
 
     def push(self, token: int) -> str:
         """The text that is final after ``token``."""
@@ -140,13 +152,22 @@ class TextStream:
             return ""
         self.read += len(new)
         text = self.held + new
-        places = [place for stop in self._stops if (place := text.find(stop)) >= 0]
+        places = [place for stop in self._stops if (place := self._find(text, stop)) >= 0]
         if places:
             self.stopped, self.held = True, ""
             return text[: min(places)]
         final = len(text) - max((_overlap(text, stop) for stop in self._stops), default=0)
         self.held = text[final:]
+        if self._may_end is not None:
+            self._said += text[:final]
         return text[:final]
+
+    def _find(self, text: str, stop: str) -> int:
+        """Where ``stop`` first ends the answer; -1 if nowhere."""
+        place = text.find(stop)
+        while place >= 0 and self._may_end is not None and not self._may_end(self._said + text[:place]):
+            place = text.find(stop, place + 1)
+        return place
 
 
 def _overlap(text: str, stop: str) -> int:
@@ -207,6 +228,7 @@ class Request:
     max_tokens: int = 256
     stop: Sequence[str] = ()
     loop_guard: bool = True  # end an answer that repeats itself; see LoopGuard
+    form: Form | None = None  # what the answer must be
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,13 +245,21 @@ class Event:
 
 
 class _Row:
-    """A request in progress."""
+    """A request in progress.
+
+    An answer with a form is complete whatever ends it: near the limit of its length, and when it repeats itself, it is
+    completed on the shortest way that is known, so nothing of it is cut off or held back. RequestError if that is
+    impossible.
+    """
 
     def __init__(self, row: int, request: Request, tokenizer: Tokenizer, context: int) -> None:
         self.row, self.request, self.tokenizer, self.context = row, request, tokenizer, context
         self.eos = tokenizer.specials["eos"]
         self.rng = np.random.default_rng(request.seed)
-        self.stream = TextStream(tokenizer, request.stop)
+        room = min(request.max_tokens, context + 1 - len(request.ids))
+        self.form = FormState(request.form, tokenizer, room) if request.form is not None else None
+        self.shortened: Finish | None = None  # why the answer with a form says less than was drawn
+        self.stream = TextStream(tokenizer, request.stop, self.form.matches if self.form is not None else None)
         self.guard = LoopGuard(tokenizer.token_bytes) if request.loop_guard else None
         self.ids = list(request.ids)
         self.running = True
@@ -240,21 +270,54 @@ class _Row:
 
     def advance(self, logits: NDArray[np.float32], hidden: NDArray[np.float32] | None = None) -> list[Event]:
         """Draw a token from (V,) ``logits``; returns the events that are final. Possible loops are held back."""
-        token = draw(logits, self.request.sampling, self.rng, self.ids)
+        formed = self.form is not None
+        token = self._formed(self.form, logits) if self.form is not None else self._drawn(logits)
         self.ids.append(token)
         text = self.stream.push(token)
         finish = self._finish(token)
         self.running = finish is None
-        if finish == "loop":
+        if finish == "loop" and not formed:
             return self._cut_off()
         if finish is not None:
             text += self.stream.finish()
-        self._held.append(Event(self.row, text, token, finish, hidden))
+        event = Event(self.row, text, token, finish, hidden)
+        if formed:
+            return [event]
+        self._held.append(event)
         sure = self.guard.sure - self._given if self.running and self.guard is not None else len(self._held)
         events, self._held = self._held[:sure], self._held[sure:]
         self._said += "".join(event.text for event in events)
         self._given += len(events)
         return events
+
+    def _drawn(self, logits: NDArray[np.float32]) -> int:
+        return draw(logits, self.request.sampling, self.rng, self.ids)
+
+    def _formed(self, form: FormState, logits: NDArray[np.float32]) -> int:
+        """A token of the form: drawn, or on the shortest way to its end."""
+        sampling = self.request.sampling
+        logits = penalize(logits, self.ids, sampling.repetition_penalty)
+        unpenalized = replace(sampling, repetition_penalty=1.0)
+
+        def pick(ids: NDArray[np.int64]) -> int:
+            return int(ids[draw(logits[ids], unpenalized, self.rng)]) if len(ids) > 1 else int(ids[0])
+
+        if self.guard is not None and self.guard.cut is not None:
+            token, shortened = form.close(pick)
+            self.shortened = "loop" if shortened else self.shortened
+            return token
+        left, limit = self._left()
+        token, shortened = form.next(pick, left)
+        self.shortened = limit if shortened else self.shortened
+        return token
+
+    def _left(self) -> tuple[int, Finish]:
+        """How many tokens the answer may still have, and what limits them."""
+        ways: list[tuple[int, Finish]] = [
+            (self.request.max_tokens + len(self.request.ids) - len(self.ids), "length"),
+            (self.context + 1 - len(self.ids), "context"),
+        ]
+        return min(ways, key=lambda way: way[0])
 
     def _cut_off(self) -> list[Event]:
         """The text before the second copy, and ``eos`` instead of the rest."""
@@ -269,9 +332,11 @@ class _Row:
 
     def _finish(self, token: int) -> Finish | None:
         if token == self.eos:
-            return "eos"
+            return self.shortened or "eos"
         if self.stream.stopped:
             return "stop"
+        if self.form is not None:
+            return self._finish_formed(self.form, token)
         goes_on = False
         if self.guard is not None and self.guard.cut is not None:
             # whether an answer continues is unknown while the text after the loop may become a stop string
@@ -279,13 +344,18 @@ class _Row:
         elif self.guard is not None:
             self.guard.push(token)
             self._read_at_cut = self.stream.read
-        ended: Finish | None = None
-        if len(self.ids) - len(self.request.ids) >= self.request.max_tokens:
-            ended = "length"
-        elif len(self.ids) > self.context:
-            ended = "context"
+        left, limit = self._left()
+        ended = limit if left <= 0 else None
         looped = self.guard is not None and self.guard.cut is not None
         return "loop" if looped and (goes_on or ended) else ended
+
+    def _finish_formed(self, form: FormState, token: int) -> Finish | None:
+        if self.guard is not None and self.guard.cut is None:
+            self.guard.push(token)
+        left, limit = self._left()
+        if form.finished:
+            return self.shortened or "eos"
+        return (self.shortened or limit) if left <= 0 else None
 
 
 def generate(
@@ -295,16 +365,22 @@ def generate(
 
     The joined texts of a row are its decoded tokens up to a stop string or the second copy of a loop. Events of a
     possible loop are held back until it is decided. ``hidden``: events carry the states that predicted their tokens;
-    the backend must keep them. RequestError before the first event if a prompt is empty or exceeds the context.
+    the backend must keep them. RequestError at once if a prompt is empty or exceeds the context, or no answer of its
+    form fits.
     """
     for request in requests:
         if not request.ids:
             raise RequestError("the prompt is empty", "give at least one token")
         require_room(request.ids, backend.context)
         check_limits(request)
-    if not requests:
-        return
     rows = [_Row(number, request, tokenizer, backend.context) for number, request in enumerate(requests)]
+    return _events(backend, rows, hidden=hidden)
+
+
+def _events(backend: Backend[CheckState], rows: Sequence[_Row], *, hidden: bool) -> Iterator[Event]:
+    if not rows:
+        return
+    requests = [row.request for row in rows]
     wanted = max(len(request.ids) + request.max_tokens for request in requests)
     state, logits = backend.begin([request.ids for request in requests], min(wanted, backend.context))
     while True:

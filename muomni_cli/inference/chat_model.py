@@ -127,17 +127,22 @@ class ChatModel:
 
     def answer(self, ids: Sequence[int], settings: GenerationSettings, answer: Answer) -> Iterator[TextChunk]:
         """Generate after ``ids``: final pieces of text, with hidden states where the backend returns them. ``answer``
-        is updated before each piece. RequestError if the prompt is empty or does not fit."""
-        own = settings.sampling, settings.seed, settings.max_tokens, settings.stop, settings.loop_guard
-        request = Request(ids, *own)
+        is updated before each piece. RequestError at once if the prompt is empty or does not fit, or no answer of the
+        form fits."""
+        own = settings.sampling, settings.seed, settings.max_tokens, settings.stop, settings.loop_guard, settings.form
         begin = time.perf_counter()
-        for event in generate(self.backend, self.tokenizer, [request], hidden=self.hidden):
-            answer.text += event.text
-            answer.tokens.append(event.token)
-            answer.finish = event.finish
-            answer.seconds = time.perf_counter() - begin
-            if event.text:
-                yield TextChunk(event.text, event.hidden)
+        events = generate(self.backend, self.tokenizer, [Request(ids, *own)], hidden=self.hidden)
+
+        def pieces() -> Iterator[TextChunk]:
+            for event in events:
+                answer.text += event.text
+                answer.tokens.append(event.token)
+                answer.finish = event.finish
+                answer.seconds = time.perf_counter() - begin
+                if event.text:
+                    yield TextChunk(event.text, event.hidden)
+
+        return pieces()
 
 
 def chat_model(

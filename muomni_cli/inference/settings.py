@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, TypedDict, cast
 
 from muomni_cli.contract.engine import Engine
+from muomni_cli.contract.form import Form
 from muomni_cli.core.errors import RequestError
 from muomni_cli.data.prompt import Template
 from muomni_cli.generation.loop import Sampling, check_limits
+from muomni_cli.structured_output.grammar import check_form
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +26,7 @@ class GenerationSettings:
     seed: int
     loop_guard: bool = True
     reattach: tuple[str, ...] = ("audio",)
+    form: Form | None = None
 
     def __post_init__(self) -> None:
         check_limits(self)
@@ -36,7 +39,9 @@ class ChatOptions(TypedDict, total=False):
     sample from the fewest tokens with this total probability. min_p: drop tokens less likely than this fraction of the
     most likely one. repetition_penalty: above 1 makes repetition less likely. max_tokens: of the answer. stop: end
     before one of these texts. seed: random seed; 0 by default. loop_guard: end an answer before an n-gram of 1 to 8
-    tokens occurs four times in a row.
+    tokens occurs four times in a row. form: what the answer must be, as a :class:`muomni_cli.contract.form.Form` or a
+    mapping with one key: ``choices`` (a list of texts), ``json_schema`` (a mapping or JSON text), ``regex`` or
+    ``grammar``; ``{}`` for no form.
     """
 
     system: str | None
@@ -49,6 +54,7 @@ class ChatOptions(TypedDict, total=False):
     stop: Sequence[str] | None
     seed: int | None
     loop_guard: bool | None
+    form: Form | Mapping[str, Any] | None
 
 
 class SpeechOptions(TypedDict, total=False):
@@ -80,8 +86,9 @@ def settings_of(engine: Engine, options: ChatOptions) -> GenerationSettings:
     except ValidationError as error:
         what = f"the chat settings of {engine.label} are damaged: {first_problem(error)}"
         raise RequestError(what, "export or train the model again") from error
-    others = chat.model_dump(exclude=set(SAMPLING))
-    return apply(GenerationSettings(**others, sampling=Sampling.of(chat), seed=0), options)
+    others = chat.model_dump(exclude={*SAMPLING, "form"})
+    own = GenerationSettings(**others, sampling=Sampling.of(chat), seed=0, form=Form.of(chat.form))
+    return apply(own, options)
 
 
 def apply(settings: GenerationSettings, options: ChatOptions) -> GenerationSettings:
@@ -90,6 +97,10 @@ def apply(settings: GenerationSettings, options: ChatOptions) -> GenerationSetti
     sampling = replace(settings.sampling, **{name: given.pop(name) for name in SAMPLING if name in given})
     if "stop" in given:
         given["stop"] = tuple(given["stop"])
+    if "form" in given:
+        given["form"] = Form.of(given["form"])
+        if given["form"] is not None:
+            check_form(given["form"])
     return replace(settings, sampling=sampling, **given)
 
 
@@ -121,4 +132,5 @@ def describe(settings: GenerationSettings) -> dict[str, object]:
     """Every setting by name, for ``/set`` and for JSON."""
     drawn = {name: getattr(settings.sampling, name) for name in SAMPLING}
     own = {"max_tokens": settings.max_tokens, "seed": settings.seed, "stop": list(settings.stop)}
-    return {**drawn, **own, "loop_guard": settings.loop_guard}
+    form = settings.form.plain() if settings.form is not None else None
+    return {**drawn, **own, "loop_guard": settings.loop_guard, "form": form}

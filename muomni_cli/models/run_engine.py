@@ -55,6 +55,7 @@ class RunEngine(TorchEngine):
         self._named_stage = None if weights is None else weights.resolve().parent.name
         self._model = run.model()
         self.chat = self._model["chat"]
+        self._tokenizer: Tokenizer | None = None
 
     def source(self, part: str) -> str:
         stage = self._thinker_stage if part in (THINKER, *self.modalities) else part
@@ -118,7 +119,9 @@ class RunEngine(TorchEngine):
         return verify(self.run.root) if (self.run.root / DIGESTS).is_file() else 0
 
     def tokenizer(self) -> Tokenizer:
-        return self.run.tokenizer()
+        if self._tokenizer is None:  # kept, since forms of answers are compiled for each tokenizer
+            self._tokenizer = self.run.tokenizer()
+        return self._tokenizer
 
     def predictor(self, modality: str) -> Predictor:
         if modality not in self.heads:

@@ -247,7 +247,7 @@ class _Reader:
     def settings(self, path: KeyPath, model: type[Model], values: Mapping[str, Any]) -> Model | None:
         """Validate a table strictly: "4" is not a number, and true is not 1."""
         try:
-            return model.model_validate_json(json.dumps(values, default=str), strict=True)
+            return model.model_validate_json(json.dumps(values, default=str), strict=True, context={"recipe": True})
         except ValidationError as error:
             for where, message in from_pydantic(error, model, path):
                 self.wrong(where, message)

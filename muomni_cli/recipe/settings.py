@@ -5,8 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError, ValidationError
+
+from muomni_cli.contract.form import Form
+from muomni_cli.core.errors import RequestError
+from muomni_cli.registry.sets import expand_path
+from muomni_cli.structured_output.grammar import check_form, read_form
 
 _Share = Annotated[float, Field(ge=0, lt=1)]
 MAX_STEPS = 10**9
@@ -128,3 +133,27 @@ class ChatSettings(Settings):
         ("audio",), description="modalities whose inputs are attached again to each follow-up question"
     )
     loop_guard: bool = Field(True, description="end an answer that repeats 1 to 8 tokens four times in a row")
+    form: dict[str, str | list[str]] = Field(
+        {},
+        description="what every answer must be, one of: choices (list of texts), json_schema (file or JSON), regex, "
+        "grammar (file or Lark)",
+    )
+
+    @field_validator("form", mode="before")
+    @classmethod
+    def _read_form(cls, value: Any, info: ValidationInfo) -> Any:
+        """The form, checked. In a recipe the content of its file takes the file's place, so that a model carries it;
+        manifests name no files."""
+        if not isinstance(value, dict) or not value:
+            return value
+        try:
+            if len(value) == 1 and info.context:
+                ((kind, content),) = value.items()
+                form = read_form(kind, content, expand_path)
+            else:
+                form = Form.of(value)
+            if form is not None:
+                check_form(form)
+        except RequestError as error:
+            raise PydanticCustomError("form", "{message}", {"message": f"{error.what}; {error.fix}"}) from error
+        return {} if form is None else form.plain()

@@ -26,6 +26,7 @@ from muomni_cli.inference.chat_model import chat_model
 from muomni_cli.inference.media_input import MediaEmbeddings
 from muomni_cli.inference.settings import settings_of
 from muomni_cli.registry.registry import get_registry
+from muomni_cli.structured_output.mask import FormState
 from muomni_cli.trace.observer import Observer, observing
 from muomni_cli.trace.recorder import TensorRecorder, TraceStep
 from muomni_cli.trace.report import layout, likeliest, plural, quoted, spelled
@@ -102,9 +103,14 @@ class _Question:
         self.settings = settings_of(engine, {"loop_guard": loop_guard})
         self.trace = QuestionTrace()
         self.state: Any = None
+        self.form: FormState | None = None
+        self.left = 0  # tokens that the answer may still have; counted for a form
 
     def ask(self, text: str, media: Sequence[Media], max_tokens: int) -> QuestionTrace:
         ids = self._lay_out(text, self._encode(media))
+        if self.settings.form is not None:
+            self.left = min(self.settings.max_tokens, self.model.context + 1 - len(ids))
+            self.form = FormState(self.settings.form, self.tokenizer, self.left)
         token = self._choose(self._prefill(ids, max_tokens))
         answer = self._generate(token, len(ids), max_tokens)
         self.recorder.begin("text again")
@@ -208,21 +214,32 @@ class _Question:
         best = likeliest(self.tokenizer, probabilities)
         counts = ", ".join(f"{one['piece']} {one['probability']:.2%}" for one in best)
         self.recorder.note(counts=counts, values={"likeliest": best})
-        token = self.recorder.measure(_step("choice", "the most likely token (argmax)"), _argmax, logits)
+        allowed = "" if self.form is None else " of those that the form allows"
+        step = _step("choice", f"the most likely token{allowed} (argmax)")
+        token = self.recorder.measure(step, self._likeliest, logits)
         self.recorder.note(counts=f"1 new token: {quoted(self.tokenizer, token)}", values={"token": token})
+        return token
+
+    def _likeliest(self, logits: NDArray[np.float32]) -> int:
+        """The most likely token, with a form of those that can come next."""
+        if self.form is None:
+            return _argmax(logits)
+        token, _ = self.form.next(lambda ids: int(ids[logits[ids].argmax()]), self.left)
+        self.left -= 1
         return token
 
     def _generate(self, token: int, held: int, max_tokens: int) -> list[int]:
         """The answer from its first token on, until the model ends it, repeats itself or fills the context."""
         self.recorder.begin("generation")
         cached = self.observer.cached
-        answer = AnswerTokens(self.tokenizer, max_tokens, loop_guard=self.settings.loop_guard)
+        form, guard = self.form, self.settings.loop_guard and self.form is None
+        answer = AnswerTokens(self.tokenizer, max_tokens, loop_guard=guard)
         answer.add(token)
-        while not answer.over and held < self.model.context:
+        while not answer.over and held < self.model.context and not (form is not None and form.finished):
             what = "the new token; earlier ones are in the cache" if cached else "the whole sequence again: no cache"
             step = _step(f"token {len(answer.tokens) + 1}", what)
             logits = self.observer.think(step, self.backend.step, self.state, np.array([token], np.int64))
-            token, held = _argmax(logits[0]), held + 1
+            token, held = self._likeliest(logits[0]), held + 1
             cache = f"cache {held - 1} -> {held} tokens; " if cached else ""
             values = {"token": token} | ({"cache": held} if cached else {})
             self.recorder.note(counts=f"{cache}then comes {quoted(self.tokenizer, token)}", values=values)
