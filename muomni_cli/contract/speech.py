@@ -234,9 +234,10 @@ class SpeechReport:
     """How a text is spoken.
 
     ``skipped``: pieces of the text that have no spoken form, each once, in order. ``cut``: a sentence ended at the
-    limit on code frames. ``limits``: those of the complete sentences, if the Talker reports them. ``spans``: the written words that are spoken, in order, each once all frames of it have been
-    yielded; a Talker that does not know its times leaves it empty. The host derives ``words`` from it: the same words
-    in seconds of the audio, each once the audio is there.
+    limit on code frames. ``limits``: those of the complete sentences, if the Talker reports them. ``spans``: the
+    written words that are spoken, in order, each once all frames of it have been yielded; a Talker that does not
+    know its times leaves it empty. The host derives ``words`` from it: the same words in seconds of the audio, each
+    once the audio is there.
     """
 
     skipped: dict[str, None] = field(default_factory=dict)
