@@ -67,7 +67,7 @@ def _answered(service: Service, endpoint: Endpoint) -> Callable[[Request], Await
         try:
             response = await endpoint.handler(service, request)
         except ClientDisconnect:
-            response = Response(status_code=499)  # nobody reads it
+            response = Response(status_code=499)  # the client is gone
         except Exception as error:
             failure = from_failure(error)
             if failure.status == 500 and not isinstance(error, ApiError):

@@ -55,17 +55,17 @@ class EventStream:
         self._until = time.monotonic() + self.seconds
 
     def put(self, event: Any) -> None:
-        """Called in the model's thread. Abandoned if nobody waits for it any more."""
+        """Called in the model's thread. Raises Abandoned if the client is gone."""
         self.check()
         self._put(event)
 
     def check(self) -> None:
-        """Called in the model's thread. Abandoned if nobody waits any more."""
+        """Called in the model's thread. Raises Abandoned if the client is gone."""
         if self.abandoned.is_set():
             raise Abandoned
 
     def watched(self, items: Iterable[Item]) -> Iterator[Item]:
-        """``items``, which end with :class:`Abandoned` as soon as nobody waits any more."""
+        """``items``, which end with :class:`Abandoned` as soon as the client is gone."""
         for item in items:
             self.check()
             yield item
