@@ -17,9 +17,15 @@ from muomni_cli.commands.options import (
     ImageOption,
     JsonSchemaOption,
     LoopGuardOption,
+    MinPOption,
     ModelOption,
     RegexOption,
+    RepetitionPenaltyOption,
+    SystemOption,
+    TemperatureOption,
     ThreadsOption,
+    TopKOption,
+    TopPOption,
     VocoderOption,
     VoiceOption,
     form_option,
@@ -36,18 +42,12 @@ def chat(
     image: ImageOption = None,
     audio: AudioOption = None,
     attach: AttachOption = None,
-    system: Annotated[str | None, typer.Option(help="System message.")] = None,
-    temperature: Annotated[float | None, typer.Option(help="Sampling temperature; 0 is greedy.")] = None,
-    top_k: Annotated[int | None, typer.Option(help="Sample from the k most likely tokens; 0 for all.")] = None,
-    top_p: Annotated[
-        float | None, typer.Option(help="Nucleus sampling: sample from the fewest tokens with this total probability.")
-    ] = None,
-    min_p: Annotated[
-        float | None, typer.Option(help="Drop tokens less likely than this fraction of the most likely one.")
-    ] = None,
-    repetition_penalty: Annotated[
-        float | None, typer.Option(help="Penalty for tokens that occurred before; 1 for none.")
-    ] = None,
+    system: SystemOption = None,
+    temperature: TemperatureOption = None,
+    top_k: TopKOption = None,
+    top_p: TopPOption = None,
+    min_p: MinPOption = None,
+    repetition_penalty: RepetitionPenaltyOption = None,
     max_tokens: Annotated[int | None, typer.Option(help="Maximum tokens of an answer.")] = None,
     seed: Annotated[int | None, typer.Option(help="Random seed; the same seed gives the same answer.")] = None,
     stop: Annotated[list[str] | None, typer.Option(help="Stop before this text; repeatable.")] = None,

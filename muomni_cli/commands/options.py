@@ -29,6 +29,18 @@ AttachOption = Annotated[
     list[str] | None,
     typer.Option(metavar="NAME=FILE", help="Input file of modality NAME, if the model supports it; repeatable."),
 ]
+SystemOption = Annotated[str | None, typer.Option(help="System message.")]
+TemperatureOption = Annotated[float | None, typer.Option(help="Sampling temperature; 0 is greedy.")]
+TopKOption = Annotated[int | None, typer.Option(help="Sample from the k most likely tokens; 0 for all.")]
+TopPOption = Annotated[
+    float | None, typer.Option(help="Nucleus sampling: sample from the fewest tokens with this total probability.")
+]
+MinPOption = Annotated[
+    float | None, typer.Option(help="Drop tokens less likely than this fraction of the most likely one.")
+]
+RepetitionPenaltyOption = Annotated[
+    float | None, typer.Option(help="Penalty for tokens that occurred before; 1 for none.")
+]
 LoopGuardOption = Annotated[
     bool | None,
     typer.Option(

@@ -51,7 +51,7 @@ class ChatJob:
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class ChatEvent:
     """What was made of one choice: text, audio, or its end."""
 
     choice: int
@@ -70,7 +70,7 @@ class Gathered:
 
     text: str = ""
     audio: bytearray = field(default_factory=bytearray)
-    last: Piece | None = None
+    last: ChatEvent | None = None
 
 
 async def chat(service: Service, request: Request) -> Response:
@@ -79,7 +79,7 @@ async def chat(service: Service, request: Request) -> Response:
     job = job_of(service, body)
     stream = job.model.worker.submit(lambda model, events: run(job, model, events))
     if not body.stream:
-        pieces: list[Piece] = await collected(request, stream)
+        pieces: list[ChatEvent] = await collected(request, stream)
         return JSONResponse(completion(service, job, pieces).model_dump(exclude_unset=False))
     first = await first_of(request, stream)
 
@@ -162,17 +162,17 @@ def run(job: ChatJob, model: Model, events: EventStream) -> None:
         seed = (job.seed + choice) % 2**64
         hidden = bool(job.form)
         reply = model.reply(job.messages, hidden=hidden, notice=_refuse, seed=seed, **cast("Any", job.options))
-        events.put(Piece(choice, prompt_tokens=reply.prompt_tokens))
+        events.put(ChatEvent(choice, prompt_tokens=reply.prompt_tokens))
         seconds = 0.0
         losses: tuple[str, ...] = ()
         if job.form:
             seconds, losses = _speak(job, model, _told(reply, events), seed, events)
         else:
             for chunk in reply:
-                events.put(Piece(choice, chunk.text))
+                events.put(ChatEvent(choice, chunk.text))
         answer = reply.answer
         events.put(
-            Piece(
+            ChatEvent(
                 choice,
                 finish=REASONS.get(str(answer.finish), "stop"),
                 prompt_tokens=reply.prompt_tokens,
@@ -186,7 +186,7 @@ def run(job: ChatJob, model: Model, events: EventStream) -> None:
 def _told(pieces: Any, events: EventStream) -> Iterator[TextChunk]:
     """``pieces``, each passed on as text before it is spoken."""
     for chunk in pieces:
-        events.put(Piece(0, chunk.text))
+        events.put(ChatEvent(0, chunk.text))
         yield chunk
 
 
@@ -198,12 +198,12 @@ def _speak(
     spoken = events.watched(speech)
     if job.request.stream:
         for data in encoded(spoken, model.sample_rate, FORMATS[job.form]):
-            events.put(Piece(0, audio=data))
+            events.put(ChatEvent(0, audio=data))
     else:
         import numpy as np
 
         samples = np.concatenate([np.zeros(0, np.float32), *spoken])
-        events.put(Piece(0, audio=encode(samples, model.sample_rate, FORMATS[job.form])))
+        events.put(ChatEvent(0, audio=encode(samples, model.sample_rate, FORMATS[job.form])))
     for _ in text:  # what follows the last sentence
         pass
     return speech.stats.seconds, tuple(speech.stats.losses)
@@ -213,7 +213,7 @@ def _refuse(notice: str) -> None:
     raise RequestError(notice.strip("()"), "send less audio, or fewer images")
 
 
-def count(service: Service, job: ChatJob, piece: Piece) -> None:
+def count(service: Service, job: ChatJob, piece: ChatEvent) -> None:
     """Add the end of a choice to the figures."""
     if piece.finish:
         service.figures.prompt_tokens.labels(job.model.id).inc(piece.prompt_tokens)
@@ -221,7 +221,7 @@ def count(service: Service, job: ChatJob, piece: Piece) -> None:
         service.figures.spoken.labels(job.model.id).inc(piece.seconds)
 
 
-def completion(service: Service, job: ChatJob, pieces: list[Piece]) -> ChatCompletion:
+def completion(service: Service, job: ChatJob, pieces: list[ChatEvent]) -> ChatCompletion:
     """The whole answer of a request that was not streamed."""
     choices = [Gathered() for _ in range(job.choices)]
     for piece in pieces:
@@ -244,7 +244,7 @@ def completion(service: Service, job: ChatJob, pieces: list[Piece]) -> ChatCompl
     )
 
 
-def usage_of(ends: list[Piece]) -> Usage:
+def usage_of(ends: list[ChatEvent]) -> Usage:
     """Of all choices, which share one prompt."""
     prompt, made = max((end.prompt_tokens for end in ends), default=0), sum(end.tokens for end in ends)
     return Usage(prompt_tokens=prompt, completion_tokens=made, total_tokens=prompt + made)
@@ -268,7 +268,7 @@ class ChunkWriter:
 
     def __init__(self, job: ChatJob) -> None:
         self._job = job
-        self._ends: list[Piece] = []
+        self._ends: list[ChatEvent] = []
         self._spoken: Callable[[dict[str, Any]], dict[str, Any]] = lambda audio: {
             "audio": {"id": audio_id(job), **audio}
         }
@@ -278,7 +278,7 @@ class ChunkWriter:
         start = {"role": "assistant", **({} if self._job.form else {"content": ""})}
         return b"".join(self._chunk(choice, start) for choice in range(self._job.choices))
 
-    def of(self, piece: Piece) -> bytes:
+    def of(self, piece: ChatEvent) -> bytes:
         """The events of a piece."""
         made = b""
         if piece.text:

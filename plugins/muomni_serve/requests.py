@@ -98,7 +98,7 @@ class StreamOptions(RequestModel):
     include_obfuscation: Literal[False] | None = None
 
 
-class AudioOutput(RequestModel):
+class AudioParameters(RequestModel):
     """How an answer is spoken."""
 
     format: Literal["wav", "pcm16", "flac", "mp3", "opus"]
@@ -119,7 +119,7 @@ class ChatRequest(RequestModel):
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     modalities: Annotated[list[Literal["text", "audio"]], Field(min_length=1, max_length=2)] | None = None
-    audio: AudioOutput | None = None
+    audio: AudioParameters | None = None
     max_completion_tokens: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
     max_tokens: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None

@@ -103,7 +103,7 @@ class DurationUsage(BaseModel):
     seconds: float
 
 
-class Transcription(BaseModel):
+class TranscriptionAnswer(BaseModel):
     """``response_format=json``."""
 
     text: str

@@ -21,7 +21,7 @@ from muomni_serve.responses import (
     DurationUsage,
     Segment,
     TranscribedWord,
-    Transcription,
+    TranscriptionAnswer,
     VerboseTranscription,
 )
 from muomni_serve.service import Service
@@ -112,7 +112,7 @@ def duration(media: RequestMedia, max_seconds: float) -> float:
     try:
         with media.open() as file:
             return (
-                sum(piece.size for piece in pieces(_Counted(rate, max_seconds), file, media.name, max_seconds)) / rate
+                sum(piece.size for piece in pieces(_SampleCounter(rate, max_seconds), file, media.name, max_seconds)) / rate
             )
     except RequestError as error:
         if "holds audio" in error.what:
@@ -122,7 +122,7 @@ def duration(media: RequestMedia, max_seconds: float) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class _Counted:
+class _SampleCounter:
     """How audio is read to count its samples; see :class:`muomni_cli.contract.speech.ReadSettings`."""
 
     sample_rate: int
@@ -140,7 +140,7 @@ def answer(body: TranscriptionRequest, words: Sequence[Word], seconds: float, la
     if body.response_format == "vtt":
         return PlainTextResponse("".join(web_subtitles(words)), media_type=VTT)
     if body.response_format == "json":
-        return JSONResponse(Transcription(text=text).model_dump())
+        return JSONResponse(TranscriptionAnswer(text=text).model_dump())
     wanted = body.timestamp_granularities or ["segment"]
     made = VerboseTranscription(
         language=language,
@@ -203,7 +203,7 @@ ENDPOINTS = [
         answers={
             JSON: {
                 "anyOf": [
-                    {"$ref": "#/components/schemas/Transcription"},
+                    {"$ref": "#/components/schemas/TranscriptionAnswer"},
                     {"$ref": "#/components/schemas/VerboseTranscription"},
                 ]
             },
@@ -215,5 +215,5 @@ ENDPOINTS = [
         errors=GENERATION_ERRORS,
     )
 ]
-SCHEMAS = (Transcription, VerboseTranscription)
+SCHEMAS = (TranscriptionAnswer, VerboseTranscription)
 """Models that answers refer to by name."""
