@@ -233,6 +233,7 @@ def settings(subject: PartUnderTest) -> Sequence[Number]:
 
 
 def config(subject: PartUnderTest) -> Sequence[Number]:
+    """The default and the small config come back unchanged from JSON and from TOML."""
     kind = subject.part.config
     for which, written in (("default", kind()), ("small", subject.config)):
         data = written.model_dump(mode="json", by_alias=True)

@@ -33,6 +33,7 @@ def outputs(subject: PartUnderTest, module: Any) -> list[Tensor]:
 
 @torch.no_grad()
 def shapes(subject: PartUnderTest) -> Sequence[Number]:
+    """Embeddings, states and logits have the shapes of the contract, at the whole context, too."""
     thinker, ids = subject.lively, sequence(subject)
     (rows, length), width = ids.shape, int(subject.config.d_model)  # type: ignore[attr-defined]
     check_that(thinker.vocab_size == VOCABULARY, f"vocab_size is {thinker.vocab_size}, not {VOCABULARY}")
@@ -150,6 +151,7 @@ def ragged(subject: PartUnderTest) -> Sequence[Number]:
 
 @torch.no_grad()
 def ragged_cache(subject: PartUnderTest) -> Sequence[Number]:
+    """A cached step after prompts of different lengths gives each row what it gives alone."""
     if Capability.CACHE not in subject.part.capabilities:
         raise CheckSkipped("it does not declare cache")
     thinker, rows = subject.lively, [row for row in uneven(subject) if row.shape[1] > 1]
@@ -168,6 +170,7 @@ def ragged_cache(subject: PartUnderTest) -> Sequence[Number]:
 
 @torch.no_grad()
 def truncate(subject: PartUnderTest) -> Sequence[Number]:
+    """A truncated cache is the cache of the tokens that remain."""
     if Capability.CACHE not in subject.part.capabilities:
         raise CheckSkipped("it does not declare cache")
     thinker, ids = subject.lively, sequence(subject)

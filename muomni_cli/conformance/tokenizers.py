@@ -41,6 +41,7 @@ def builds(subject: PartUnderTest) -> Sequence[Number]:
 
 
 def specials(subject: PartUnderTest) -> Sequence[Number]:
+    """Special tokens have the ids of the contract, decode to nothing, and no text is encoded with one."""
     tokenizer = tokenizer_of(subject)
     held = dict(tokenizer.specials)
     for name in (*SPECIALS, "system", "user", "assistant"):

@@ -212,6 +212,7 @@ class DataReport:
 
     @property
     def warnings(self) -> list[str]:
+        """One line for each thing that a person should look at before training."""
         found = [f"{source.stats.name}: {source.error}" for source in self.sources if source.error]
         found += [
             f"{source.stats.name}: {'; '.join(source.stats.remarks) or 'no text in what it names'}"

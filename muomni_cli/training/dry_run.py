@@ -17,9 +17,9 @@ from rich.console import Console
 
 from muomni_cli.contract.training import Objective
 from muomni_cli.core.console import duration, say, size
-from muomni_cli.nn.device import memory_bytes
+from muomni_cli.nn.device import memory_bytes, release_memory
 from muomni_cli.training.callbacks import CallbackList, Display
-from muomni_cli.training.loop import Trainer
+from muomni_cli.training.loop import RELEASE_EVERY, Trainer
 from muomni_cli.training.step import Prefetch
 
 if TYPE_CHECKING:
@@ -147,12 +147,14 @@ def dry_run(objective: Objective, context: TrainingContext, *, opening: float = 
             display=Display(context.stage, steps, Console(quiet=True)),
         )
         by_size = sorted(range(min(steps, LOOKED_AT)), key=size_of(objective, context) or int)  # in order if unknown
-        middle, longest = by_size[len(by_size) // 2], by_size[-1]
+        middle, largest = by_size[len(by_size) // 2], by_size[-3:]  # in a row, as they need most memory
         (first, loss, _), (warm, _, _) = _train(trainer, [0, middle])
         count = min(steps, max(FEWEST, min(MOST, int(SECONDS / max(warm, 1e-3)))))
         spread = [by_size[(2 * place + 1) * len(by_size) // (2 * count)] for place in range(count)]
         random.Random(0).shuffle(spread)
-        _, *timed, last = _train(trainer, [middle, *spread, longest])
+        warm_up = spread[: count // 4]  # new shapes and new memory: steps become faster for a while
+        tried = _train(trainer, [middle, *warm_up, *spread, *largest])[1 + len(warm_up) :]
+        timed, last = tried[:count], tried[-1]
         validation = _timed(trainer.validate) if settings.val_every else 0.0
         sample = _timed(trainer.sample) if settings.sample_every else 0.0
         save = _timed(trainer.save)
@@ -202,6 +204,8 @@ def _train(trainer: Trainer, steps: Sequence[int]) -> list[tuple[float, float, i
             names, values = trainer.stepper.read_window()
             loss = dict(zip(names, values.tolist()[1:], strict=True)).get("loss", math.nan)  # waits for the device
             timed.append((time.perf_counter() - begin, loss, sum(batch.items for batch in batches)))
+            if len(timed) % RELEASE_EVERY == 0:
+                release_memory(trainer.device)
     return timed
 
 

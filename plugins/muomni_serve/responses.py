@@ -103,7 +103,7 @@ class DurationUsage(BaseModel):
     seconds: float
 
 
-class TranscriptionAnswer(BaseModel):
+class TranscriptionResponse(BaseModel):
     """``response_format=json``."""
 
     text: str

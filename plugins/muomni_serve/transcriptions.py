@@ -21,7 +21,7 @@ from muomni_serve.responses import (
     DurationUsage,
     Segment,
     TranscribedWord,
-    TranscriptionAnswer,
+    TranscriptionResponse,
     VerboseTranscription,
 )
 from muomni_serve.service import Service
@@ -111,9 +111,8 @@ def duration(media: RequestMedia, max_seconds: float) -> float:
     rate = 4_000  # the lowest that can be asked for: samples are only counted
     try:
         with media.open() as file:
-            return (
-                sum(piece.size for piece in pieces(_SampleCounter(rate, max_seconds), file, media.name, max_seconds)) / rate
-            )
+            read = pieces(_SampleCounter(rate, max_seconds), file, media.name, max_seconds)
+            return sum(piece.size for piece in read) / rate
     except RequestError as error:
         if "holds audio" in error.what:
             message = f"{media.name} is longer than {max_seconds:g} seconds, which is the most that is taken: cut it"
@@ -140,7 +139,7 @@ def answer(body: TranscriptionRequest, words: Sequence[Word], seconds: float, la
     if body.response_format == "vtt":
         return PlainTextResponse("".join(web_subtitles(words)), media_type=VTT)
     if body.response_format == "json":
-        return JSONResponse(TranscriptionAnswer(text=text).model_dump())
+        return JSONResponse(TranscriptionResponse(text=text).model_dump())
     wanted = body.timestamp_granularities or ["segment"]
     made = VerboseTranscription(
         language=language,
@@ -203,7 +202,7 @@ ENDPOINTS = [
         answers={
             JSON: {
                 "anyOf": [
-                    {"$ref": "#/components/schemas/TranscriptionAnswer"},
+                    {"$ref": "#/components/schemas/TranscriptionResponse"},
                     {"$ref": "#/components/schemas/VerboseTranscription"},
                 ]
             },
@@ -215,5 +214,5 @@ ENDPOINTS = [
         errors=GENERATION_ERRORS,
     )
 ]
-SCHEMAS = (TranscriptionAnswer, VerboseTranscription)
+SCHEMAS = (TranscriptionResponse, VerboseTranscription)
 """Models that answers refer to by name."""

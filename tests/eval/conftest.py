@@ -144,8 +144,13 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def run(trained: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """``run("small", "--json")`` gives the exit code, stdout and stderr."""
-    monkeypatch.chdir(trained)
-    monkeypatch.setenv("MUOMNI_CACHE", str(trained / "cache"))
+    return evaluation_in(trained, monkeypatch, capsys)
+
+
+def evaluation_in(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """``muomni eval`` in a folder that has a cache of its own."""
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("MUOMNI_CACHE", str(folder / "cache"))
 
     def call(*words: str) -> tuple[int, str, str]:
         with pytest.raises(SystemExit) as raised:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +14,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from muomni_cli import app
 from muomni_cli.commands.train import train
 from muomni_cli.contract.speech import most_frames
 from muomni_cli.eval.speech import hop_bend, shuffled
@@ -24,13 +22,12 @@ from muomni_cli.runs.checkpoint import build_part, model_tensors, write_checkpoi
 from muomni_cli.runs.run import RunFolder, part_entry
 from muomni_cli.speech.asr import words_of
 from muomni_cli.training.context import TrainingContext, part_arguments
+from tests.eval.conftest import Run, evaluation_in
 
 if TYPE_CHECKING:
     from muomni_cli.recipe import Recipe
 
 pytestmark = pytest.mark.long
-
-Run = Callable[..., tuple[int, str, str]]
 
 RECIPE = """
 [codec]
@@ -97,16 +94,7 @@ def spoken(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def run(spoken: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """``run("small", "--json")`` gives the exit code, stdout and stderr."""
-    monkeypatch.chdir(spoken)
-    monkeypatch.setenv("MUOMNI_CACHE", str(spoken / "cache"))
-
-    def call(*words: str) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as raised:
-            app.main(["eval", *words])
-        assert isinstance(raised.value.code, int)
-        return raised.value.code, *capsys.readouterr()
-
-    return call
+    return evaluation_in(spoken, monkeypatch, capsys)
 
 
 def by_name(out: str) -> dict[tuple[str, str], dict[str, Any]]:

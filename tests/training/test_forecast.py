@@ -54,10 +54,12 @@ def test_large_batches_are_measured_as_often_as_they_come_and_the_largest_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, objective = tried(tmp_path, monkeypatch)
-    first, _, _, *measured, last = objective.asked
+    first, *_ = objective.asked
+    warm_up, measured, last = objective.asked[3:8], objective.asked[8:28], objective.asked[28:]
     assert first == 0
-    assert objective.size(last) == 100
+    assert [objective.size(step) for step in last] == [100, 100, 100]
     assert len(measured) == len(set(measured)) == 20
+    assert set(warm_up) < set(measured)
     assert sum(objective.size(step) == 100 for step in measured) == 2
 
 
