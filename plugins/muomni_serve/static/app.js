@@ -297,7 +297,7 @@ function detach(revoke = true) {
 }
 
 function seen(picture) {
-  if (!picture) return at("seen").replaceChildren("No picture in the last question.");
+  if (!picture) return at("seen").replaceChildren("There was none in the last question.");
   const image = new Image();
   image.src = URL.createObjectURL(picture);
   image.alt = "The picture of the last question";

@@ -146,7 +146,7 @@ export class Speeds {
     this.sound ??= now;
     this.spoken += seconds;
     this.show("first-sound", milliseconds(this.sound));
-    this.show("speech-rate", `${(this.spoken / now).toFixed(1)}× live`);
+    this.show("speech-rate", `${(this.spoken / now).toFixed(1)}× real time`);
   }
 }
 
