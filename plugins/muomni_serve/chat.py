@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
@@ -13,15 +14,18 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from muomni_cli import Model
-from muomni_cli.api import Message, RequestError, TextChunk
+from muomni_cli.api import Message, RequestError, TextChunk, Word
 from muomni_cli.audio.encoding import FORMATS, encode, encoded
+from muomni_cli.structured_output.function_calls import AnswerReader
+from muomni_serve.answer_forms import AnswerForm, CallWriter, answer_form, message_of
 from muomni_serve.endpoints import EVENTS, GENERATION_ERRORS, JSON, STREAM, Endpoint, json_body
-from muomni_serve.errors import invalid, unsupported
+from muomni_serve.errors import invalid
 from muomni_serve.media import messages_of
 from muomni_serve.requests import CHAT_NEUTRAL, ChatRequest
 from muomni_serve.responses import AnswerMessage, ChatCompletion, Choice, SpokenAnswer, Usage
 from muomni_serve.service import ServedModel, Service
-from muomni_serve.streaming import DONE, StreamedResponse, collected, first_of, sse
+from muomni_serve.streaming import DONE, StreamedResponse, collected, first_of, sse, timed
+from muomni_serve.token_trace import TokenTrace
 from muomni_serve.worker import EventStream
 
 REASONS: dict[str, Literal["stop", "length"]] = {"length": "length", "context": "length"}
@@ -40,6 +44,7 @@ class ChatJob:
     options: dict[str, Any]
     choices: int
     seed: int
+    answer: AnswerForm = field(default_factory=AnswerForm)
     voice: str | None = None
     form: str = ""  # of the audio, a key of FORMATS; empty for text alone
 
@@ -57,6 +62,8 @@ class ChatEvent:
     choice: int
     text: str = ""
     audio: bytes = b""
+    words: Sequence[Word] = ()
+    trace: Sequence[dict[str, Any]] = ()
     finish: str = ""
     prompt_tokens: int = 0
     tokens: int = 0
@@ -76,7 +83,7 @@ class Gathered:
 async def chat(service: Service, request: Request) -> Response:
     """Answer a conversation."""
     body = await json_body(request, ChatRequest, CHAT_NEUTRAL)
-    job = job_of(service, body)
+    job = job_of(service, body, await asyncio.to_thread(answer_form, body))
     stream = job.model.worker.submit(lambda model, events: run(job, model, events))
     if not body.stream:
         pieces: list[ChatEvent] = await collected(request, stream)
@@ -95,7 +102,7 @@ async def chat(service: Service, request: Request) -> Response:
     return StreamedResponse(events(), stream, STREAM)
 
 
-def job_of(service: Service, body: ChatRequest) -> ChatJob:
+def job_of(service: Service, body: ChatRequest, answer: AnswerForm) -> ChatJob:
     """Check everything that can be checked without the model. ApiError if it is wrong or not supported."""
     model = service.model(body.model)
     model.require("chat", "chat")
@@ -103,8 +110,9 @@ def job_of(service: Service, body: ChatRequest) -> ChatJob:
     tokens = body.max_completion_tokens or body.max_tokens
     if body.max_tokens and body.max_tokens != tokens:
         raise invalid("max_tokens", "max_tokens and max_completion_tokens differ: give one of them")
-    if body.stream_options is not None and not body.stream:
-        raise invalid("stream_options", "stream_options needs stream: true")
+    for name in ("stream_options", "trace"):
+        if getattr(body, name) and not body.stream:
+            raise invalid(name, f"{name} needs stream: true")
     stop = [body.stop] if isinstance(body.stop, str) else body.stop
     options = {
         "temperature": body.temperature,
@@ -114,7 +122,7 @@ def job_of(service: Service, body: ChatRequest) -> ChatJob:
         "repetition_penalty": body.repetition_penalty,
         "max_tokens": tokens,
         "stop": stop,
-        **form_of(body),
+        **answer.options,
     }
     takes = [name for name in model.entry.capabilities if name in ("image", "audio")]
     return ChatJob(
@@ -126,17 +134,10 @@ def job_of(service: Service, body: ChatRequest) -> ChatJob:
         options=options,
         choices=body.n or 1,
         seed=secrets.randbits(32) if body.seed is None else body.seed % 2**64,
+        answer=answer,
         voice=model.voice(body.audio.voice, "audio.voice") if body.audio else None,
         form=form,
     )
-
-
-def form_of(body: ChatRequest) -> dict[str, Any]:
-    """Options that fix the form of an answer: the place for ``response_format`` and ``tools``, of which
-    :class:`ChatRequest` accepts only values that ask for none."""
-    if body.tools:
-        raise unsupported("tools")
-    return {}
 
 
 def audio_form(model: ServedModel, body: ChatRequest) -> str:
@@ -158,22 +159,25 @@ def audio_form(model: ServedModel, body: ChatRequest) -> str:
 
 def run(job: ChatJob, model: Model, events: EventStream) -> None:
     """In the model's thread: all choices, one after the other; each has its own seed."""
+    messages = job.answer.messages(job.messages, str(model.engine.chat.get("system") or ""))
     for choice in range(job.choices):
         seed = (job.seed + choice) % 2**64
         hidden = bool(job.form)
-        reply = model.reply(job.messages, hidden=hidden, notice=_refuse, seed=seed, **cast("Any", job.options))
+        reply = model.reply(messages, hidden=hidden, notice=_refuse, seed=seed, **cast("Any", job.options))
         events.put(ChatEvent(choice, prompt_tokens=reply.prompt_tokens))
+        trace = TokenTrace(model, reply.answer.tokens).new if job.request.trace else tuple
         seconds = 0.0
         losses: tuple[str, ...] = ()
         if job.form:
-            seconds, losses = _speak(job, model, _told(reply, events), seed, events)
+            seconds, losses = _speak(job, model, _told(reply, events, trace), seed, events)
         else:
             for chunk in reply:
-                events.put(ChatEvent(choice, chunk.text))
+                events.put(ChatEvent(choice, chunk.text, trace=trace()))
         answer = reply.answer
         events.put(
             ChatEvent(
                 choice,
+                trace=trace(),
                 finish=REASONS.get(str(answer.finish), "stop"),
                 prompt_tokens=reply.prompt_tokens,
                 tokens=len(answer.tokens),
@@ -183,10 +187,10 @@ def run(job: ChatJob, model: Model, events: EventStream) -> None:
         )
 
 
-def _told(pieces: Any, events: EventStream) -> Iterator[TextChunk]:
-    """``pieces``, each passed on as text before it is spoken."""
+def _told(pieces: Any, events: EventStream, trace: Callable[[], Sequence[dict[str, Any]]]) -> Iterator[TextChunk]:
+    """``pieces``, each passed on as text, with what ``trace`` tells, before it is spoken."""
     for chunk in pieces:
-        events.put(ChatEvent(0, chunk.text))
+        events.put(ChatEvent(0, chunk.text, trace=trace()))
         yield chunk
 
 
@@ -197,8 +201,11 @@ def _speak(
     speech = model.speech(text, voice=job.voice, seed=seed)
     spoken = events.watched(speech)
     if job.request.stream:
+        told = 0
         for data in encoded(spoken, model.sample_rate, FORMATS[job.form]):
-            events.put(ChatEvent(0, audio=data))
+            words = speech.stats.words[told:]
+            told += len(words)
+            events.put(ChatEvent(0, audio=data, words=words))
     else:
         import numpy as np
 
@@ -236,9 +243,7 @@ def completion(service: Service, job: ChatJob, pieces: list[ChatEvent]) -> ChatC
         created=job.created,
         model=job.model.id,
         choices=[
-            Choice(index=number, message=_message(job, one), finish_reason=cast("Any", one.last.finish))
-            for number, one in enumerate(choices)
-            if one.last is not None
+            _choice(job, number, one, one.last.finish) for number, one in enumerate(choices) if one.last is not None
         ],
         usage=usage_of(ends),
     )
@@ -250,9 +255,16 @@ def usage_of(ends: list[ChatEvent]) -> Usage:
     return Usage(prompt_tokens=prompt, completion_tokens=made, total_tokens=prompt + made)
 
 
+def _choice(job: ChatJob, number: int, one: Gathered, finish: str) -> Choice:
+    message = _message(job, one)
+    if message.tool_calls and finish == "stop":
+        finish = "tool_calls"
+    return Choice(index=number, message=message, finish_reason=cast("Any", finish))
+
+
 def _message(job: ChatJob, one: Gathered) -> AnswerMessage:
     if not job.form:
-        return AnswerMessage(content=one.text)
+        return message_of(job.answer, one.text)
     data = base64.b64encode(one.audio).decode()
     audio = SpokenAnswer(id=audio_id(job), data=data, expires_at=job.created, transcript=one.text)
     return AnswerMessage(content=None, audio=audio)
@@ -269,27 +281,33 @@ class ChunkWriter:
     def __init__(self, job: ChatJob) -> None:
         self._job = job
         self._ends: list[ChatEvent] = []
+        functions = job.answer.functions
+        self._calls = [CallWriter(AnswerReader(functions)) for _ in range(job.choices)] if functions else []
         self._spoken: Callable[[dict[str, Any]], dict[str, Any]] = lambda audio: {
             "audio": {"id": audio_id(job), **audio}
         }
 
     def begin(self) -> bytes:
         """The role, for each choice."""
-        start = {"role": "assistant", **({} if self._job.form else {"content": ""})}
+        start = {"role": "assistant", **({} if self._job.form or self._calls else {"content": ""})}
         return b"".join(self._chunk(choice, start) for choice in range(self._job.choices))
 
     def of(self, piece: ChatEvent) -> bytes:
         """The events of a piece."""
-        made = b""
-        if piece.text:
+        made = self._chunk(piece.choice, {}, told={"trace": piece.trace}) if piece.trace else b""
+        calls = self._calls[piece.choice] if self._calls else None
+        if piece.text and calls is not None:
+            made += b"".join(self._chunk(piece.choice, delta) for delta in calls.deltas(piece.text))
+        elif piece.text:
             delta = self._spoken({"transcript": piece.text}) if self._job.form else {"content": piece.text}
             made += self._chunk(piece.choice, delta)
         if piece.audio:
-            made += self._chunk(piece.choice, self._spoken({"data": base64.b64encode(piece.audio).decode()}))
+            audio = self._spoken({"data": base64.b64encode(piece.audio).decode()})
+            made += self._chunk(piece.choice, audio, told={"words": timed(piece.words)} if piece.words else {})
         if piece.finish:
             self._ends.append(piece)
             last = self._spoken({"expires_at": self._job.created}) if self._job.form else {}
-            made += self._chunk(piece.choice, last, piece.finish)
+            made += self._chunk(piece.choice, last, calls.finish(piece.finish) if calls is not None else piece.finish)
         return made
 
     def end(self) -> bytes:
@@ -298,10 +316,13 @@ class ChunkWriter:
             return b""
         return sse({**self._head(), "choices": [], "usage": usage_of(self._ends).model_dump()})
 
-    def _chunk(self, choice: int, delta: dict[str, Any], finish: str | None = None) -> bytes:
-        told = {"usage": None} if self._job.tells_usage else {}
-        entry = {"index": choice, "delta": delta, "logprobs": None, "finish_reason": finish}
-        return sse({**self._head(), "choices": [entry], **told})
+    def _chunk(
+        self, choice: int, delta: dict[str, Any], finish: str | None = None, *, told: Mapping[str, Any] | None = None
+    ) -> bytes:
+        """An event; ``told`` is not of OpenAI, and beside the delta, which clients gather."""
+        usage = {"usage": None} if self._job.tells_usage else {}
+        entry = {"index": choice, "delta": delta, "logprobs": None, "finish_reason": finish, **(told or {})}
+        return sse({**self._head(), "choices": [entry], **usage})
 
     def _head(self) -> dict[str, Any]:
         job = self._job

@@ -108,13 +108,13 @@ def from_validation(error: ValidationError, neutral: Sequence[str] = ()) -> ApiE
     return ApiError(400, message, param=param or None, code="invalid_value")
 
 
-TAGS = frozenset({"text", "image_url", "input_audio", "system", "developer", "user", "assistant"})
-KEY = re.compile(r"(?!str$)\w+(\[\])?")
+TAGS = frozenset({"text", "image_url", "input_audio", "system", "developer", "user", "assistant", "tool"})
+KEY = re.compile(r"(?!(str|NamedTool)$)\w+(\[\])?")
 
 
 def keys(steps: Sequence[int | str]) -> list[int | str]:
     """A pydantic location without the steps that name a member of a union: a tag behind a position in a list, or a
-    type such as ``list[str]``."""
+    type such as ``list[str]`` or a class."""
     return [
         step
         for before, step in zip((None, *steps), steps, strict=False)

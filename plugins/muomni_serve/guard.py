@@ -13,10 +13,11 @@ from starlette.datastructures import Headers
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from muomni_serve import page
 from muomni_serve.errors import ApiError
 from muomni_serve.settings import ServeSettings
 
-OPEN = ("/health",)  # paths that need no key
+OPEN = page.OPEN | {"/health"}  # paths that need no key
 METHODS, HEADERS = "GET, POST, OPTIONS", "authorization, content-type"
 
 

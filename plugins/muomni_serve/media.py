@@ -10,10 +10,22 @@ from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from muomni_cli.api import Media, Message
+from muomni_cli.structured_output.function_calls import call_text
 from muomni_serve.errors import ApiError, invalid
-from muomni_serve.requests import AudioPart, ChatRequest, ImagePart, TextPart, UserMessage
+from muomni_serve.requests import (
+    AssistantMessage,
+    AudioPart,
+    ChatRequest,
+    ImagePart,
+    TextPart,
+    ToolMessage,
+    UserMessage,
+)
 
 DATA_URL = re.compile(r"data:(?P<type>[\w.+/-]*)(?:;[\w.+=-]+)*?(?P<coded>;base64)?,(?P<data>.*)", re.DOTALL)
+
+ROLES = {"developer": "system", "tool": "user"}
+"""Roles of OpenAI's for which a template has no turn of their own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,22 +43,31 @@ class RequestMedia:
 def messages_of(request: ChatRequest, modalities: list[str], max_pixels: int) -> list[Message]:
     """The conversation. ApiError (400, 413) for one that is out of order, or media that the model cannot take."""
     found: list[Message] = []
+    called: set[str] = set()
     for number, message in enumerate(request.messages):
         where = f"messages[{number}]"
         if message.role in ("system", "developer") and number:
             raise invalid(f"{where}.role", "a system message can only come first")
-        parts = [TextPart(type="text", text=message.content)] if isinstance(message.content, str) else message.content
-        text = "\n".join(part.text for part in parts if isinstance(part, TextPart))
+        if isinstance(message, ToolMessage) and message.tool_call_id not in called:
+            raise invalid(f"{where}.tool_call_id", f"{where}.tool_call_id names no call of an earlier message")
+        content = message.content or ""
+        parts = [TextPart(type="text", text=content)] if isinstance(content, str) else content
+        lines = [part.text for part in parts if isinstance(part, TextPart)]
+        if isinstance(message, AssistantMessage):
+            calls = message.tool_calls or []
+            if message.content is None and not calls:
+                raise invalid(f"{where}.content", f"{where} has neither content nor tool_calls")
+            called.update(call.id for call in calls)
+            lines = [*filter(None, lines), *(call_text(one.function.name, one.function.arguments) for one in calls)]
         media = [
             _media(part, f"{where}.content[{place}]", modalities, max_pixels)
             for place, part in enumerate(parts)
             if not isinstance(part, TextPart)
         ]
-        role = "system" if message.role == "developer" else message.role
-        found.append(Message(role, text, tuple(media)))
+        found.append(Message(ROLES.get(message.role, message.role), "\n".join(lines), tuple(media)))
     last = request.messages[-1]
-    if not isinstance(last, UserMessage):
-        raise invalid(f"messages[{len(found) - 1}].role", "the last message must be the user's")
+    if not isinstance(last, UserMessage | ToolMessage):
+        raise invalid(f"messages[{len(found) - 1}].role", "the last message must be the user's, or of a tool")
     if not found[-1].text.strip() and not found[-1].media:
         raise invalid(f"messages[{len(found) - 1}].content", "the last message is empty")
     return found

@@ -15,6 +15,7 @@ from muomni_serve.settings import MOST_CHOICES
 Text = Annotated[str, Field(max_length=1_000_000)]
 Zero = Annotated[float, Field(ge=0, le=0)]
 Seed = Annotated[int, Field(ge=-(2**63), lt=2**63)]
+FunctionName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 Nothing = Annotated[dict[str, Any], Field(max_length=0)]
 
 
@@ -76,19 +77,42 @@ class UserMessage(RequestModel):
     content: Text | Annotated[list[ContentPart], Field(min_length=1)]
 
 
+class CalledFunction(RequestModel):
+    """A function and its arguments, as JSON."""
+
+    name: FunctionName
+    arguments: Text
+
+
+class ToolCall(RequestModel):
+    """A call in an earlier answer."""
+
+    id: str
+    type: Literal["function"]
+    function: CalledFunction
+
+
 class AssistantMessage(RequestModel):
-    """An earlier answer."""
+    """An earlier answer: text, a call, or both."""
 
     role: Literal["assistant"]
-    content: Text | list[TextPart]
+    content: Text | list[TextPart] | None = None
     refusal: None = None
     annotations: Annotated[list[Any], Field(max_length=0)] | None = None
     audio: None = None
     function_call: None = None
-    tool_calls: None = None
+    tool_calls: Annotated[list[ToolCall], Field(min_length=1, max_length=100)] | None = None
 
 
-ChatMessage = Annotated[SystemMessage | UserMessage | AssistantMessage, Field(discriminator="role")]
+class ToolMessage(RequestModel):
+    """What a called function returned."""
+
+    role: Literal["tool"]
+    content: Text | list[TextPart]
+    tool_call_id: str
+
+
+ChatMessage = Annotated[SystemMessage | UserMessage | AssistantMessage | ToolMessage, Field(discriminator="role")]
 
 
 class StreamOptions(RequestModel):
@@ -105,10 +129,49 @@ class AudioParameters(RequestModel):
     voice: str | None = Field(None, description="a voice of the model; its first if not given")
 
 
-class PlainText(RequestModel):
-    """Answers are free text."""
+class SchemaFormat(RequestModel):
+    """A JSON Schema by name."""
 
-    type: Literal["text"]
+    name: str
+    description: str | None = None
+    schema_: dict[str, Any] | None = Field(None, alias="schema", description="draft 2020-12; any object if not given")
+    strict: bool | None = Field(None, description="every answer follows the schema, whatever this says")
+
+
+class ResponseFormat(RequestModel):
+    """The form of an answer."""
+
+    type: Literal["text", "json_object", "json_schema"]
+    json_schema: SchemaFormat | None = None
+
+
+class OfferedFunction(RequestModel):
+    """A function that the answer may call."""
+
+    name: FunctionName
+    description: Text | None = None
+    parameters: dict[str, Any] | None = Field(None, description="a JSON Schema of an object")
+    strict: bool | None = Field(None, description="all arguments follow the schema, whatever this says")
+
+
+class Tool(RequestModel):
+    """A function is the only kind of tool."""
+
+    type: Literal["function"]
+    function: OfferedFunction
+
+
+class NamedFunction(RequestModel):
+    """A function by its name."""
+
+    name: str
+
+
+class NamedTool(RequestModel):
+    """The function that the answer must call."""
+
+    type: Literal["function"]
+    function: NamedFunction
 
 
 class ChatRequest(RequestModel):
@@ -135,21 +198,22 @@ class ChatRequest(RequestModel):
     top_k: Annotated[int, Field(ge=0, le=1_000_000)] | None = Field(None, description="not of OpenAI")
     min_p: Annotated[float, Field(ge=0, le=1)] | None = Field(None, description="not of OpenAI")
     repetition_penalty: Annotated[float, Field(ge=0.1, le=10)] | None = Field(None, description="not of OpenAI")
+    trace: bool | None = Field(None, description="not of OpenAI: a streamed answer tells its tokens")
     frequency_penalty: Zero | None = None
     presence_penalty: Zero | None = None
     logprobs: Literal[False] | None = None
     logit_bias: Nothing | None = None
     metadata: Nothing | None = None
-    response_format: PlainText | None = None
+    response_format: ResponseFormat | None = None
     service_tier: Literal["auto", "default"] | None = None
     store: Literal[False] | None = None
-    tools: Annotated[list[Any], Field(max_length=0)] | None = None
-    tool_choice: Literal["none", "auto"] | None = None
+    tools: Annotated[list[Tool], Field(max_length=128)] | None = None
+    tool_choice: Literal["none", "auto", "required"] | NamedTool | None = None
+    parallel_tool_calls: bool | None = Field(None, description="an answer has at most one call, whatever this says")
 
 
 CHAT_NEUTRAL = (
-    "frequency_penalty", "presence_penalty", "logprobs", "logit_bias", "metadata", "response_format", "service_tier",
-    "store", "tools", "tool_choice",
+    "frequency_penalty", "presence_penalty", "logprobs", "logit_bias", "metadata", "service_tier", "store",
 )  # fmt: skip
 """Parameters of a chat request that may only have the value that changes nothing."""
 

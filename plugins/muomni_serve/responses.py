@@ -50,6 +50,21 @@ class SpokenAnswer(BaseModel):
     transcript: str
 
 
+class MadeArguments(BaseModel):
+    """The function that an answer calls, and its arguments as JSON."""
+
+    name: str
+    arguments: str
+
+
+class MadeCall(BaseModel):
+    """A call of a function."""
+
+    id: str
+    type: Literal["function"] = "function"
+    function: MadeArguments
+
+
 class AnswerMessage(BaseModel):
     """An answer."""
 
@@ -57,6 +72,7 @@ class AnswerMessage(BaseModel):
     content: str | None
     refusal: None = None
     audio: SpokenAnswer | None = None
+    tool_calls: list[MadeCall] | None = None
 
 
 class Choice(BaseModel):
@@ -64,7 +80,7 @@ class Choice(BaseModel):
 
     index: int
     message: AnswerMessage
-    finish_reason: Literal["stop", "length"]
+    finish_reason: Literal["stop", "length", "tool_calls"]
     logprobs: None = None
 
 

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import base64
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from muomni_cli import Model
+from muomni_cli.api import Word
 from muomni_cli.audio.encoding import FORMATS, encoded
 from muomni_serve.endpoints import BINARY, EVENTS, GENERATION_ERRORS, STREAM, Endpoint, json_body
 from muomni_serve.errors import ApiError, invalid
 from muomni_serve.requests import SPEECH_NEUTRAL, SpeechRequest
 from muomni_serve.service import ServedModel, Service
-from muomni_serve.streaming import StreamedResponse, first_of, sse
+from muomni_serve.streaming import StreamedResponse, first_of, sse, timed
 from muomni_serve.worker import EventStream
 
 LOG = logging.getLogger("muomni.serve")
@@ -24,11 +25,20 @@ RATE_HEADER = "X-Sample-Rate"
 
 
 @dataclass(frozen=True, slots=True)
+class SpeechData:
+    """Bytes of the file, and the words that are complete with them."""
+
+    data: bytes
+    words: Sequence[Word]
+
+
+@dataclass(frozen=True, slots=True)
 class SpeechEnd:
-    """What was spoken: its length, in frames of the codec too, and what was left out of the text."""
+    """What was spoken: its length, in frames of the codec too, the last words, and what was left out of the text."""
 
     seconds: float
     frames: int
+    words: Sequence[Word]
     losses: tuple[str, ...]
 
 
@@ -46,8 +56,8 @@ async def speech(service: Service, request: Request) -> Response:
     async def pieces() -> AsyncIterator[bytes]:
         piece = first
         while piece is not None:
-            if isinstance(piece, bytes):
-                yield piece if body.stream_format == "audio" else _delta(piece)
+            if isinstance(piece, SpeechData):
+                yield piece.data if body.stream_format == "audio" else _delta(piece)
             else:
                 _count(service, model, piece)
                 if body.stream_format == "sse":
@@ -66,13 +76,17 @@ def speak(body: SpeechRequest, model: Model, events: EventStream) -> None:
     made = model.speech(
         body.input, voice=body.voice, speed=body.speed, seed=body.seed % 2**64, temperature=body.temperature
     )
+    told = 0
     for data in encoded(events.watched(made), model.sample_rate, FORMATS[body.response_format]):
         if made.stats.samples:
-            events.put(data)
+            words = made.stats.words[told:]
+            told += len(words)
+            events.put(SpeechData(data, words))
     if not made.stats.samples:
         message = "nothing in the text can be spoken: write words in Latin letters, numbers or common signs"
         raise ApiError(400, message, param="input", code="invalid_value")
-    events.put(SpeechEnd(made.stats.seconds, made.stats.frames, tuple(made.stats.losses)))
+    stats = made.stats
+    events.put(SpeechEnd(stats.seconds, stats.frames, stats.words[told:], tuple(stats.losses)))
 
 
 def _count(service: Service, model: ServedModel, end: SpeechEnd) -> None:
@@ -81,15 +95,17 @@ def _count(service: Service, model: ServedModel, end: SpeechEnd) -> None:
         LOG.warning("%s: %s", model.id, loss)
 
 
-def _delta(data: bytes) -> bytes:
-    return sse({"type": "speech.audio.delta", "audio": base64.b64encode(data).decode()})
+def _delta(piece: SpeechData) -> bytes:
+    """``words`` is not of OpenAI."""
+    audio = base64.b64encode(piece.data).decode()
+    return sse({"type": "speech.audio.delta", "audio": audio, "words": timed(piece.words)})
 
 
 def _done(body: SpeechRequest, end: SpeechEnd) -> bytes:
-    """Tokens are characters of the text and frames of the codec. ``warnings`` is not of OpenAI."""
+    """Tokens are characters of the text and frames of the codec. ``words`` and ``warnings`` are not of OpenAI."""
     given, made = len(body.input), end.frames
     usage = {"input_tokens": given, "output_tokens": made, "total_tokens": given + made}
-    return sse({"type": "speech.audio.done", "usage": usage, "warnings": list(end.losses)})
+    return sse({"type": "speech.audio.done", "usage": usage, "words": timed(end.words), "warnings": list(end.losses)})
 
 
 ENDPOINTS = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from muomni_cli.api import Word
 from muomni_serve.errors import ApiError
 from muomni_serve.worker import EventStream
 
@@ -23,6 +24,11 @@ DONE = b"data: [DONE]\n\n"
 def sse(data: Mapping[str, Any]) -> bytes:
     """A server-sent event."""
     return b"data: " + json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode() + b"\n\n"
+
+
+def timed(words: Sequence[Word]) -> list[dict[str, Any]]:
+    """Words as the API tells them; start and end are seconds."""
+    return [{"word": word.text, "start": round(word.start, 3), "end": round(word.end, 3)} for word in words]
 
 
 @asynccontextmanager

@@ -14,6 +14,7 @@ from openai import BadRequestError, NotFoundError, OpenAI
 
 from muomni_cli import Model
 from muomni_cli.audio.encoding import FORMATS, as_integers
+from muomni_cli.contract.speech import SpeechReport
 
 WORDS = "Hello there. How are you?"
 RATES = {"wav": 16_000, "flac": 16_000, "mp3": 16_000, "opus": 16_000, "pcm": 24_000}
@@ -176,14 +177,15 @@ def test_speech_in_each_format(client: OpenAI, nano: Model, form: Any) -> None:
     assert np.array_equal(decoded(again, form), made)
 
 
-def test_speech_as_events_is_the_same_speech(client: OpenAI) -> None:
+def test_speech_as_events_is_the_same_speech(client: OpenAI, nano: Model) -> None:
     asked: dict[str, Any] = {"model": "nano", "voice": "slt", "input": WORDS, "response_format": "pcm", "speed": 1.5}
     whole = client.audio.speech.create(**asked).content
-    pieces, ends = [], []
+    pieces, ends, words = [], [], []
     with client.audio.speech.with_streaming_response.create(**asked, stream_format="sse") as answer:
         for line in answer.iter_lines():
             if line.startswith("data: "):
                 event = json.loads(line.removeprefix("data: "))
+                words += event["words"]
                 if event["type"] == "speech.audio.delta":
                     pieces.append(base64.b64decode(event["audio"]))
                 else:
@@ -193,6 +195,27 @@ def test_speech_as_events_is_the_same_speech(client: OpenAI) -> None:
     assert end["type"] == "speech.audio.done"
     assert end["usage"]["total_tokens"] == end["usage"]["input_tokens"] + end["usage"]["output_tokens"]
     assert end["warnings"] == []
+    report = SpeechReport()
+    nano.speak(WORDS, speed=1.5, report=report)
+    told = [(word["word"], word["start"], word["end"]) for word in words]
+    assert told == [(word.text, round(word.start, 3), round(word.end, 3)) for word in report.words]
+    assert len(told) == len(WORDS.split())
+
+
+def test_a_streamed_answer_tells_its_tokens_and_spoken_words(client: OpenAI, nano: Model) -> None:
+    asked: dict[str, Any] = {"model": "nano", "messages": ask("Tell me a story"), "max_tokens": 20, "stream": True}
+    chunks = list(client.chat.completions.create(**asked, extra_body={"trace": True}))
+    told = [token for chunk in chunks for choice in chunk.choices for token in choice.to_dict().get("trace", [])]
+    text = nano.chat("Tell me a story", max_tokens=20)
+    assert "".join(token["text"] for token in told) == text
+    assert [token["ms"] for token in told] == sorted(token["ms"] for token in told)
+    assert nano.engine.tokenizer().encode(text) == [token["id"] for token in told if token["text"]]
+    spoken = {**asked, "modalities": ["text", "audio"], "audio": {"format": "pcm16"}}
+    chunks = list(client.chat.completions.create(**spoken))
+    words = [word for chunk in chunks for choice in chunk.choices for word in choice.to_dict().get("words", [])]
+    assert [word["word"].strip(".,") for word in words] == [word.strip(".,") for word in text.split()]
+    with pytest.raises(BadRequestError, match="trace needs stream"):
+        client.chat.completions.create(**{**asked, "stream": False}, extra_body={"trace": True})
 
 
 def test_transcripts_in_each_format(client: OpenAI, nano: Model, sound: bytes) -> None:
@@ -231,8 +254,6 @@ def test_transcripts_in_each_format(client: OpenAI, nano: Model, sound: bytes) -
         ({"top_logprobs": 3}, "top_logprobs"),
         ({"logit_bias": {"5": 1}}, "logit_bias"),
         ({"store": True}, "store"),
-        ({"tools": [{"type": "function", "function": {"name": "f"}}]}, "tools"),
-        ({"response_format": {"type": "json_object"}}, "response_format.type"),
         ({"reasoning_effort": "low"}, "reasoning_effort"),
         ({"functions": []}, "functions"),
         ({"prediction": {"type": "content", "content": "x"}}, "prediction"),
@@ -248,7 +269,7 @@ def test_transcripts_in_each_format(client: OpenAI, nano: Model, sound: bytes) -
         ({"max_tokens": 3, "max_completion_tokens": 4}, "max_tokens"),
         ({"messages": []}, "messages"),
         ({"messages": [{"role": "user", "content": " "}]}, "messages[0].content"),
-        ({"messages": [{"role": "tool", "content": "x", "tool_call_id": "y"}]}, "messages[0]"),
+        ({"messages": [{"role": "tool", "content": "x", "tool_call_id": "y"}]}, "messages[0].tool_call_id"),
         ({"messages": [{"role": "user", "content": "x", "name": "ann"}]}, "messages[0].name"),
         ({"messages": [{"role": "user", "content": "x"}, {"role": "system", "content": "y"}]}, "messages[1].role"),
         ({"messages": [{"role": "assistant", "content": "x"}]}, "messages[0].role"),
