@@ -10,6 +10,7 @@ from typing import Any, Self, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
+from muomni_cli.audio.dsp import resampled
 from muomni_cli.contract.data import Media, Message
 from muomni_cli.contract.declarations import EncoderPart
 from muomni_cli.contract.engine import Engine
@@ -196,7 +197,7 @@ class Model:
         with self._reading:
             ids = model.conversation(messages, settings)
         answer = Answer()
-        return Reply(len(ids), answer, model.answer(ids, settings, answer))
+        return Reply(len(ids), answer, model.answer(ids, settings, answer), model.context)
 
     def session(self, **options: Unpack[ChatOptions]) -> ChatSession:
         """A conversation that remembers its turns.
@@ -289,6 +290,24 @@ class Model:
                 yield from transcriber.stream(pieces, beam=beam)
 
         return stream()
+
+    def words_of_pieces(self, pieces: Iterable[NDArray[np.float32]], rate: int, *, beam: int = 0) -> Iterator[Word]:
+        """:meth:`words` of a sound that is still being recorded: the same words as of the whole sound. ``pieces`` is
+        consumed lazily, in the thread that iterates.
+
+        Args:
+            pieces: samples (n,) each, full scale 1, cut anywhere.
+            rate: their sample rate in Hz.
+            beam: beam size; 0 is greedy decoding.
+
+        Raises:
+            RequestError: the model does not transcribe, or transcribes something else than audio.
+        """
+        _, config = transcribing(self.engine)
+        target = getattr(config, "sample_rate", None)
+        if not isinstance(target, int):
+            raise RequestError(f"{self.label} does not transcribe audio", "use a model with an encoder of audio")
+        return self.engine.transcriber().stream(resampled(pieces, rate, target), beam=beam)
 
     def transcribe(self, audio: MediaInput, *, beam: int = 0, max_seconds: float = LONGEST) -> str:
         """:meth:`words` as text."""

@@ -112,7 +112,8 @@ def duration(media: RequestMedia, max_seconds: float) -> float:
     try:
         with media.open() as file:
             return (
-                sum(piece.size for piece in pieces(_SampleCounter(rate, max_seconds), file, media.name, max_seconds)) / rate
+                sum(piece.size for piece in pieces(_SampleCounter(rate, max_seconds), file, media.name, max_seconds))
+                / rate
             )
     except RequestError as error:
         if "holds audio" in error.what:
