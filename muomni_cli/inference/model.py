@@ -24,7 +24,7 @@ from muomni_cli.inference.media_input import MediaInput, MediaInputs, media_of
 from muomni_cli.inference.settings import ChatOptions, SpeechOptions, settings_of
 from muomni_cli.models.engines import CAN_CHAT, open_found, transcribing
 from muomni_cli.models.locate import resolve_model
-from muomni_cli.registry.registry import resolve
+from muomni_cli.registry.registry import get_registry, resolve
 from muomni_cli.runs.run import open_entry
 from muomni_cli.voice.synthesis import Speech, SpeechChunk, SpeechSampling, SpeechStats, Voice, voice_of, with_words
 
@@ -308,6 +308,15 @@ class Model:
         if not isinstance(target, int):
             raise RequestError(f"{self.label} does not transcribe audio", "use a model with an encoder of audio")
         return self.engine.transcriber().stream(resampled(pieces, rate, target), beam=beam)
+
+    @staticmethod
+    def turn_ended(samples: NDArray[np.float32], rate: int) -> bool | None:
+        """Whether a speaker who pauses has ended the turn of samples (N,): what the first plugin says whose hook
+        ``end_of_turn`` knows; None if none does."""
+        for plugin in get_registry().plugins:
+            if (said := plugin.end_of_turn(samples, rate)) is not None:
+                return said
+        return None
 
     def transcribe(self, audio: MediaInput, *, beam: int = 0, max_seconds: float = LONGEST) -> str:
         """:meth:`words` as text."""

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from muomni_cli import Model
 from muomni_serve.errors import ApiError, from_failure
 from muomni_serve.live_answer import AnswerPiece, AnswerSettings, answer_live
 from muomni_serve.live_items import ItemPart, LiveItem, messages_of_items, new_id
@@ -134,6 +135,11 @@ class ResponseEnded:
     response: LiveResponse
 
 
+def turn_ended(samples: Wave) -> bool | None:
+    """What plugins say about a turn of samples (N,) in a pause."""
+    return Model.turn_ended(samples, RATE)
+
+
 LiveEvent = (
     TurnBegun | TurnEnded | ItemAdded | HeardDelta | HeardAll | ResponseBegun | ResponseText | ResponseAudio
     | ResponseEnded
@@ -220,7 +226,7 @@ class LiveConversation:
         """Change the settings. A turn that is being spoken is begun anew if turns are detected in another way.
         MuomniError as above."""
         if settings.turns != self.settings.turns:
-            detector = TurnDetector(settings.turns, silero()) if settings.turns is not None else None
+            detector = TurnDetector(settings.turns, silero(), turn_ended) if settings.turns is not None else None
             self._since = self.heard_seconds
             self._detector = detector
             self.clear()

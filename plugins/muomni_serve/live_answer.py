@@ -56,7 +56,8 @@ def answer_live(
     """In the model's thread: answer a conversation. The oldest turns are left out if it does not fit the context.
     RequestError if the rest does not fit, or something in it cannot be used."""
     reply = _fitted(model, messages, settings, seed)
-    frames, losses = 0, ()
+    frames = 0
+    losses: tuple[str, ...] = ()
     if settings.spoken:
         text = _told(reply, events)
         speech = model.speech(text, voice=settings.voice, speed=settings.speed, seed=seed)

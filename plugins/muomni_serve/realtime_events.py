@@ -78,11 +78,11 @@ class RealtimeSession(RequestModel):
 
     type: Literal["realtime"] = "realtime"
     model: str | None = None
-    output_modalities: Modalities = Field(default_factory=lambda: ["audio"])
+    output_modalities: Modalities = ["audio"]  # noqa: RUF012 - pydantic copies it
     instructions: str = Field("", max_length=100_000)
     audio: SessionAudio = Field(default_factory=SessionAudio)
     max_output_tokens: MaxTokens = "inf"
-    tools: Annotated[list[Any], Field(max_length=0, default_factory=list)]
+    tools: Annotated[list[Any], Field(max_length=0)] = []  # noqa: RUF012
     tool_choice: Literal["auto", "none"] = "auto"
     parallel_tool_calls: bool | None = None
     tracing: None = None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -32,9 +32,6 @@ from muomni_serve.live_answer import warm_up
 from muomni_serve.playback import Playback
 from muomni_serve.turn_detection import RATE, Wave
 from muomni_serve.worker import ModelWorker
-
-if TYPE_CHECKING:
-    from sounddevice import CallbackFlags
 
 BLOCK = 0.02  # seconds that the device brings and takes at once
 PATIENCE = 600.0  # seconds for an answer
@@ -104,7 +101,6 @@ class SoundDevice:
     """Microphone and loudspeaker by PortAudio (the package ``sounddevice``).
 
     Args:
-        hear: called in the event loop with samples (n,) at 16 kHz.
         rate: of the samples to play.
         microphone: name or number of the device; None for the system's choice.
         loudspeaker: likewise.
@@ -113,12 +109,10 @@ class SoundDevice:
         MuomniError: the package or PortAudio is missing, or a device cannot be opened.
     """
 
-    def __init__(
-        self, hear: Callable[[Wave], None], rate: int, microphone: str | None = None, loudspeaker: str | None = None
-    ) -> None:
+    def __init__(self, rate: int, microphone: str | None = None, loudspeaker: str | None = None) -> None:
         self._sounddevice = _portaudio()
         self._loop = asyncio.get_running_loop()
-        self._hear = hear
+        self._hear: Callable[[Wave], None] = lambda _: None
         self._input = self._opened("input", microphone, self._recorded)
         self._output = self._opened("output", loudspeaker, self._played)
         self._incoming = ResamplingStream(round(self._input.samplerate), RATE)
@@ -148,8 +142,9 @@ class SoundDevice:
             f"the {name} cannot be opened: {problem}", f"connect one, or name it: --{name} (muomni talk --devices)"
         ) from problem
 
-    def start(self) -> None:
-        """Begin to record and to play."""
+    def start(self, hear: Callable[[Wave], None]) -> None:
+        """Begin to record and to play; ``hear`` is called in the event loop with samples (n,) at 16 kHz."""
+        self._hear = hear
         self._input.start()
         self._output.start()
 
@@ -158,12 +153,12 @@ class SoundDevice:
         for stream in (self._input, self._output):
             stream.close()
 
-    def _recorded(self, block: Any, frames: int, time: object, status: CallbackFlags) -> None:  # noqa: ARG002
+    def _recorded(self, block: Any, frames: int, time: object, status: object) -> None:  # noqa: ARG002
         samples = self._incoming.push(block[:, 0].copy())
         with suppress(RuntimeError):  # the loop is closed
             self._loop.call_soon_threadsafe(self._hear, samples)
 
-    def _played(self, block: Any, frames: int, time: object, status: CallbackFlags) -> None:  # noqa: ARG002
+    def _played(self, block: Any, frames: int, time: object, status: object) -> None:  # noqa: ARG002
         while self._rest.size < frames:
             taken = self.playback.take(round(BLOCK * self.playback.rate))
             self._rest = np.concatenate([self._rest, self._outgoing.push(taken)])
@@ -172,7 +167,7 @@ class SoundDevice:
 
 def _portaudio() -> Any:
     try:
-        import sounddevice
+        import sounddevice  # type: ignore[import-untyped]
     except ImportError as error:
         raise MuomniError(
             "muomni talk needs the package sounddevice, which is not installed",
@@ -204,16 +199,16 @@ def talk(model: Model, settings: LiveSettings, microphone: str | None = None, lo
 
 async def _talk(model: Model, settings: LiveSettings, microphone: str | None, loudspeaker: str | None) -> None:
     worker = ModelWorker(lambda: model, float("inf"), 64, PATIENCE)
-    talks: list[Talk] = []
-    device = SoundDevice(lambda samples: talks[0].hear(samples), model.sample_rate, microphone, loudspeaker)
+    device = SoundDevice(model.sample_rate, microphone, loudspeaker)
     try:
+        one = Talk(worker, model, device.playback, settings, console.say)
         await warm_up(worker)
-        talks.append(Talk(worker, model, device.playback, settings, console.say))
-        device.start()
+        device.start(one.hear)
         console.say("speak; Ctrl-C ends the conversation (use headphones)")
-        await asyncio.Event().wait()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await one.conversation.close()
     finally:
         device.close()
-        for one in talks:
-            await one.conversation.close()
         worker.close()

