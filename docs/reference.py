@@ -47,8 +47,8 @@ HOOKS = """# Hooks
 
 What a plugin can declare. A plugin is an importable module that implements some of these functions with `@hookimpl` of
 `muomni_cli.api`; the entry point group `muomni` of its package names the module, or `--plugin FILE` does. Each function
-is called once, at start-up, so the module imports no torch and no numpy: declarations refer to code as
-`"package.module:attr"`, which is imported lazily. [Writing a plugin](plugins.md) is a step-by-step introduction.
+named `register_` is called once, at start-up, so the module imports no torch and no numpy: declarations refer to code
+as `"package.module:attr"`, which is imported lazily. [Writing a plugin](plugins.md) is a step-by-step introduction.
 
 The declarations and records below come from `muomni_cli.api`, checks from `muomni_cli.testing`. The other protocols are
 implemented without importing them; for type checkers they are in `muomni_cli.contract`. Letters in shapes: B batch,
@@ -211,9 +211,10 @@ def hooks_page() -> str:
     pieces = [HOOKS.format(version=API_VERSION)]
     table = ["| hook | returns a list of | for |", "|---|---|---|"]
     for name, hook in vars(HookSpecs).items():
-        if name.startswith("register_"):
+        if hasattr(hook, "muomni_spec"):
             declared = DECLARES.get(name)
-            returned = f"`{declared.__name__}`" if declared else "nothing; adds to `cli`, a `typer.Typer`"
+            others = {"register_commands": "nothing; adds to `cli`, a `typer.Typer`"}
+            returned = f"`{declared.__name__}`" if declared else others.get(name, "no list, but `bool` or None")
             table.append(f"| `{name}` | {returned} | {plain(hook.__doc__)} |")
     pieces.append("\n".join(table) + "\n")
     pieces.append(f"## All parts\n\n{plain(declarations.Part.__doc__)}\n")

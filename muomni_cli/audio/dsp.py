@@ -44,18 +44,48 @@ def resampled(pieces: Iterable[NDArray[np.float32]], rate: int, target: int) -> 
     if rate == target:
         yield from pieces
         return
-    filters, reach, step = _filters(rate, target)
-    held, given, size = np.zeros(reach, np.float32), 0, 0
+    stream = ResamplingStream(rate, target)
     for piece in pieces:
-        size += piece.size
-        held = np.concatenate([held, piece])
-        rows = (held.size - filters.shape[0]) // step + 1
-        if rows > 0:
-            made = _filtered(held, rows, filters, step)
-            held, given = held[rows * step :], given + made.size
+        if (made := stream.push(piece)).size:
             yield made
-    if (count := -(-size * target // rate) - given) > 0:
-        yield _last(held, count, filters, step)
+    if (rest := stream.finish()).size:
+        yield rest
+
+
+class ResamplingStream:
+    """:func:`resample` of audio that comes chunk by chunk: an ``ArrayStream`` of (N,) samples, reusable after
+    :meth:`finish`. The output is at most about 20 ms behind the input."""
+
+    def __init__(self, rate: int, target: int) -> None:
+        self._rate, self._target = rate, target
+        self._begin()
+
+    def _begin(self) -> None:
+        self._held = np.zeros(0, np.float32)
+        if self._rate != self._target:
+            self._filters, reach, self._step = _filters(self._rate, self._target)
+            self._held = np.zeros(reach, np.float32)
+        self._given = self._size = 0
+
+    def push(self, piece: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Feed (N,) samples and return the output that is now final; may be empty."""
+        if self._rate == self._target:
+            return piece
+        self._size += piece.size
+        self._held = np.concatenate([self._held, piece])
+        rows = (self._held.size - self._filters.shape[0]) // self._step + 1
+        if rows <= 0:
+            return np.zeros(0, np.float32)
+        made = _filtered(self._held, rows, self._filters, self._step)
+        self._held, self._given = self._held[rows * self._step :], self._given + made.size
+        return made
+
+    def finish(self) -> NDArray[np.float32]:
+        """The rest of the output."""
+        count = -(-self._size * self._target // self._rate) - self._given if self._rate != self._target else 0
+        rest = _last(self._held, count, self._filters, self._step) if count > 0 else np.zeros(0, np.float32)
+        self._begin()
+        return rest
 
 
 def _last(held: NDArray[np.float32], count: int, filters: NDArray[np.float32], step: int) -> NDArray[np.float32]:

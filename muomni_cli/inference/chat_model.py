@@ -41,11 +41,13 @@ class Answer:
 @dataclass(frozen=True, slots=True)
 class Reply:
     """The answer to a conversation, which is generated while this is iterated: final pieces of text, with hidden states
-    if they were requested. ``answer`` is updated before each piece; abandoning the iteration ends the generation."""
+    if they were requested. ``answer`` is updated before each piece; abandoning the iteration ends the generation.
+    ``context``: most tokens of prompt and answer together."""
 
     prompt_tokens: int
     answer: Answer
     pieces: Iterator[TextChunk]
+    context: int
 
     def __iter__(self) -> Iterator[TextChunk]:
         return self.pieces

@@ -10,6 +10,7 @@ from typing import Any, Self, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
+from muomni_cli.audio.dsp import resampled
 from muomni_cli.contract.data import Media, Message
 from muomni_cli.contract.declarations import EncoderPart
 from muomni_cli.contract.engine import Engine
@@ -23,7 +24,7 @@ from muomni_cli.inference.media_input import MediaInput, MediaInputs, media_of
 from muomni_cli.inference.settings import ChatOptions, SpeechOptions, settings_of
 from muomni_cli.models.engines import CAN_CHAT, open_found, transcribing
 from muomni_cli.models.locate import resolve_model
-from muomni_cli.registry.registry import resolve
+from muomni_cli.registry.registry import get_registry, resolve
 from muomni_cli.runs.run import open_entry
 from muomni_cli.voice.synthesis import Speech, SpeechChunk, SpeechSampling, SpeechStats, Voice, voice_of, with_words
 
@@ -196,7 +197,7 @@ class Model:
         with self._reading:
             ids = model.conversation(messages, settings)
         answer = Answer()
-        return Reply(len(ids), answer, model.answer(ids, settings, answer))
+        return Reply(len(ids), answer, model.answer(ids, settings, answer), model.context)
 
     def session(self, **options: Unpack[ChatOptions]) -> ChatSession:
         """A conversation that remembers its turns.
@@ -289,6 +290,33 @@ class Model:
                 yield from transcriber.stream(pieces, beam=beam)
 
         return stream()
+
+    def words_of_pieces(self, pieces: Iterable[NDArray[np.float32]], rate: int, *, beam: int = 0) -> Iterator[Word]:
+        """:meth:`words` of a sound that is still being recorded: the same words as of the whole sound. ``pieces`` is
+        consumed lazily, in the thread that iterates.
+
+        Args:
+            pieces: samples (n,) each, full scale 1, cut anywhere.
+            rate: their sample rate in Hz.
+            beam: beam size; 0 is greedy decoding.
+
+        Raises:
+            RequestError: the model does not transcribe, or transcribes something else than audio.
+        """
+        _, config = transcribing(self.engine)
+        target = getattr(config, "sample_rate", None)
+        if not isinstance(target, int):
+            raise RequestError(f"{self.label} does not transcribe audio", "use a model with an encoder of audio")
+        return self.engine.transcriber().stream(resampled(pieces, rate, target), beam=beam)
+
+    @staticmethod
+    def turn_ended(samples: NDArray[np.float32], rate: int) -> bool | None:
+        """Whether a speaker who pauses has ended the turn of samples (N,): what the first plugin says whose hook
+        ``end_of_turn`` knows; None if none does."""
+        for plugin in get_registry().plugins:
+            if (said := plugin.end_of_turn(samples, rate)) is not None:
+                return said
+        return None
 
     def transcribe(self, audio: MediaInput, *, beam: int = 0, max_seconds: float = LONGEST) -> str:
         """:meth:`words` as text."""

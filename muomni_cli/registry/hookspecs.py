@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pluggy
 
@@ -32,6 +32,7 @@ from muomni_cli.contract.metrics import MetricSet
 
 if TYPE_CHECKING:
     import typer
+    from numpy.typing import NDArray
 
 API_VERSION = 1  # incremented when a declaration or protocol changes incompatibly
 hookspec = pluggy.HookspecMarker("muomni")
@@ -39,7 +40,8 @@ hookimpl = pluggy.HookimplMarker("muomni")
 
 
 class HookSpecs:
-    """Each hook returns a list of declarations, except ``register_commands``. All are called once, at startup."""
+    """Hooks named ``register_`` are called once, at startup, and return a list of declarations, except
+    ``register_commands``. Others are called whenever their answer is needed."""
 
     @hookspec
     def register_tokenizers(self) -> Sequence[TokenizerPart]:  # type: ignore[empty-body]
@@ -101,6 +103,12 @@ class HookSpecs:
     def register_commands(self, cli: typer.Typer) -> None:
         """Add commands to ``cli``; the commands of a group that is named as one of muomni's join it. A name that is
         taken becomes ``plugin:name``."""
+
+    @hookspec(firstresult=True)
+    def end_of_turn(self, samples: NDArray[Any], rate: int) -> bool | None:
+        """Whether a speaker who pauses has ended the turn, in a live conversation. ``samples``: (N,) float32 of the
+        turn so far, with the pause of 0.2 seconds; ``rate``: in Hz. None leaves it to the length of the silence, or to
+        another plugin. It must be quick: other conversations wait for it."""
 
 
 Declaration = Part | RecipeFile | ModelFiles | Download | MetricSet | CheckSpec

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pluggy
 import typer
@@ -26,6 +26,9 @@ from muomni_cli.core.errors import MuomniError, RequestError, __version__
 from muomni_cli.core.files import config_folder, write_json
 from muomni_cli.core.stopping import Terminated
 from muomni_cli.registry.hookspecs import API_VERSION, DECLARES, Declaration, HookSpecs, check_declaration
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 FILES = "MUOMNI_PLUGINS"  # environment variable: paths of further plugins' Python files, separated by ``os.pathsep``
 
@@ -134,6 +137,14 @@ class Plugin:
                 self._hooks.hook.register_commands(cli=cli)
                 typer.main.get_group(cli)  # finds signatures that Typer cannot read
                 found = cli
+        return found
+
+    def end_of_turn(self, samples: NDArray[Any], rate: int) -> bool | None:
+        """What the plugin's hook says; None if it has none, or fails."""
+        found: bool | None = None
+        if self._hooks is not None and self._hooks.hook.end_of_turn.get_hookimpls():
+            with self._guarded():
+                found = self._hooks.hook.end_of_turn(samples=samples, rate=rate)
         return found
 
     def fail(self, error: BaseException) -> None:

@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from muomni_cli import __version__
-from muomni_serve import chat, listing, page, speech, transcriptions
+from muomni_serve import chat, listing, page, realtime, speech, transcriptions
 from muomni_serve.endpoints import Endpoint
 from muomni_serve.errors import ApiError, from_failure
 from muomni_serve.guard import Guard, error_response
@@ -31,7 +31,7 @@ ENDPOINTS: Sequence[Endpoint] = (
 )
 """All that the OpenAPI document describes. A module of further HTTP paths adds its list here."""
 
-ROUTES: Sequence[BaseRoute] = (*page.ROUTES,)
+ROUTES: Sequence[BaseRoute] = (*page.ROUTES, *realtime.ROUTES)
 """Routes that OpenAPI does not describe: pages, WebSockets. They find the :class:`Service` in ``app.state.service``."""
 
 

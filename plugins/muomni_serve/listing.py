@@ -21,7 +21,9 @@ INSTEAD = {
     "/v1/images": "no model of this server makes images",
     "/v1/videos": "no model of this server makes videos",
     "/v1/moderations": "no model of this server moderates",
-    "/v1/realtime": "use POST /v1/chat/completions with stream: true",
+    "/v1/realtime/calls": "there is no WebRTC: connect with a WebSocket to /v1/realtime?model=ID",
+    "/v1/realtime/client_secrets": "send the key itself, as Authorization: Bearer KEY",
+    "/v1/realtime": "connect with a WebSocket, to /v1/realtime?model=ID",
 }
 """Paths of OpenAI's with something to do instead."""
 

@@ -88,6 +88,13 @@ def _media(part: ImagePart | AudioPart, where: str, modalities: list[str], max_p
     return RequestMedia(modality, where, content)
 
 
+def image_of(url: str, where: str, max_pixels: int) -> RequestMedia:
+    """The image of a data URL. ApiError (400, 413) if it is none, or too large."""
+    content = _from_data_url(url, where)
+    _check_pixels(content, where, max_pixels)
+    return RequestMedia("image", where, content)
+
+
 def _from_data_url(url: str, where: str) -> bytes:
     if not url.startswith("data:"):
         message = f"{where}: only data: URLs are read, nothing is fetched: send the image as data:image/png;base64,..."

@@ -8,7 +8,7 @@ import typer
 
 from muomni_cli.api import hookimpl
 
-NEEDS = ("starlette", "uvicorn", "multipart", "prometheus_client")
+NEEDS = ("starlette", "uvicorn", "multipart", "prometheus_client", "websockets")
 
 
 def serve(
@@ -49,11 +49,15 @@ def serve(
     language: Annotated[str, typer.Option(help="Language of transcripts, which clients may name.")] = "en",
     device: Annotated[str, typer.Option(help="Device: auto, cpu, cuda or cuda:1.")] = "auto",
     threads: Annotated[int | None, typer.Option(min=1, help="Number of CPU threads.")] = None,
+    wyoming: Annotated[
+        str | None,
+        typer.Option(metavar="tcp://HOST:PORT", help="Also serve the Wyoming protocol of Home Assistant there."),
+    ] = None,
 ) -> None:
     """Serve models over HTTP, with the interfaces of OpenAI for chat, speech and transcription."""
     from muomni_serve.settings import ServeSettings, key_of, models_of, require_packages, seconds_of
 
-    require_packages(NEEDS)
+    require_packages((*NEEDS, "wyoming") if wyoming else NEEDS)
     settings = ServeSettings(
         models=models_of(model or []),
         host=host,
@@ -73,6 +77,7 @@ def serve(
         language=language,
         device=device,
         threads=threads,
+        wyoming=wyoming or "",
     )
     from muomni_serve.server import run
 
@@ -118,9 +123,75 @@ def bench(
     )
 
 
+def talk(
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "-m", "--model", help="Run, bundle or installed model (default: $MUOMNI_MODEL, else the newest run)."
+        ),
+    ] = None,
+    voice: Annotated[str | None, typer.Option(help="Voice of the answers (default: the model's first).")] = None,
+    speed: Annotated[float, typer.Option(min=0.5, max=2, help="Speed of the answers.")] = 1.0,
+    system: Annotated[str, typer.Option(help="System message.")] = "",
+    seed: Annotated[int | None, typer.Option(help="Random seed of all answers (default: another each time).")] = None,
+    max_tokens: Annotated[int | None, typer.Option(min=1, help="Most tokens of an answer.")] = None,
+    silence: Annotated[float, typer.Option(min=0.1, max=10, help="Seconds of silence that end your turn.")] = 0.5,
+    threshold: Annotated[float, typer.Option(min=0, max=1, help="Probability at which a sound is speech.")] = 0.5,
+    microphone: Annotated[str | None, typer.Option(help="Name or number of the microphone.")] = None,
+    loudspeaker: Annotated[str | None, typer.Option(help="Name or number of the loudspeaker.")] = None,
+    list_devices: Annotated[bool, typer.Option("--devices", help="List the audio devices, and exit.")] = False,
+    device: Annotated[str, typer.Option(help="Device: auto, cpu, cuda or cuda:1.")] = "auto",
+    threads: Annotated[int | None, typer.Option(min=1, help="Number of CPU threads.")] = None,
+) -> None:
+    """Talk with a model: speak, hear its answer while it is made, and interrupt it by speaking."""
+    from muomni_cli import load
+    from muomni_cli.api import console
+    from muomni_serve.live import LiveSettings
+    from muomni_serve.live_answer import AnswerSettings
+    from muomni_serve.talk import devices
+    from muomni_serve.talk import talk as talk_with
+    from muomni_serve.turn_detection import TurnSettings, silero
+
+    if list_devices:
+        console.print_table(("number", "name", "inputs", "outputs"), devices())
+        return
+    silero()  # what is missing is said before the model is loaded
+    settings = LiveSettings(
+        instructions=system,
+        answer=AnswerSettings(voice=voice, speed=speed, max_tokens=max_tokens, seed=seed),
+        turns=TurnSettings(threshold, silence=silence),
+    )
+    with load(model, device=device, threads=threads) as opened:
+        talk_with(opened, settings, microphone, loudspeaker)
+
+
+def bench_talk(
+    model: Annotated[str | None, typer.Option("-m", "--model", help="Run, bundle or installed model.")] = None,
+    dialogues: Annotated[int, typer.Option(min=1, help="Dialogues: a question and its answer, in real time.")] = 40,
+    device: Annotated[str, typer.Option(help="Device: auto, cpu, cuda or cuda:1.")] = "auto",
+    threads: Annotated[int | None, typer.Option(min=1, help="Number of CPU threads.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Time from the end of a spoken question to the first sound of its answer, and false interruptions."""
+    from muomni_cli import load
+    from muomni_cli.api import console
+    from muomni_serve.live_bench import measure_talk
+    from muomni_serve.turn_detection import silero
+
+    silero()  # what is missing is said before the model is loaded
+    with load(model, device=device, threads=threads) as opened:
+        found = measure_talk(opened, dialogues).as_json()
+    if json:
+        console.print_json(found)
+    else:
+        console.print_table(("measured", "value"), [(name, str(value)) for name, value in found.items()])
+
+
 @hookimpl
 def register_commands(cli: typer.Typer) -> None:
     cli.command()(serve)
+    cli.command()(talk)
     benches = typer.Typer()
     benches.command("serve")(bench)
+    benches.command("talk")(bench_talk)
     cli.add_typer(benches, name="bench")

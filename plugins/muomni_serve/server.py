@@ -7,6 +7,7 @@ import ipaddress
 import logging
 import socket
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import uvicorn
 from starlette.applications import Starlette
@@ -15,6 +16,9 @@ from muomni_cli.api import MuomniError, console, stopping
 from muomni_serve.app import make_app
 from muomni_serve.service import Service, open_service
 from muomni_serve.settings import ServeSettings
+
+if TYPE_CHECKING:
+    from muomni_serve.wyoming_server import WyomingServer
 
 LAST_WORDS = 1.0  # seconds in which the errors of answers that did not end are sent
 
@@ -33,7 +37,8 @@ class GracefulServer(uvicorn.Server):
                 access_log=False,
                 server_header=False,
                 proxy_headers=False,
-                ws="none",
+                ws="websockets-sansio",
+                ws_max_size=settings.max_body,
                 http="h11",
                 lifespan="off",
                 timeout_keep_alive=30,
@@ -43,17 +48,36 @@ class GracefulServer(uvicorn.Server):
         )
         self._service = service
         self._loop: asyncio.AbstractEventLoop | None = None
+        self.wyoming = wyoming_of(service)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Remembers the loop for the signal handler."""
+        """Remembers the loop for the signal handler, and begins to listen for Wyoming."""
         self._loop = asyncio.get_running_loop()
+        if self.wyoming is not None:
+            await self.wyoming.start()
+            console.say(f"serving Wyoming on {self.wyoming.uri}")
         await super().startup(sockets=sockets)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Ends the connections of Wyoming too."""
+        if self.wyoming is not None:
+            await self.wyoming.close()
+        await super().shutdown(sockets=sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Called for a signal: no more requests are taken."""
         super().handle_exit(sig, frame)
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._loop.call_later, self._service.settings.grace, self._service.stop)
+
+
+def wyoming_of(service: Service) -> WyomingServer | None:
+    """The server of the Wyoming protocol, if there is to be one. RequestError for a wrong address."""
+    if not service.settings.wyoming:
+        return None
+    from muomni_serve.wyoming_server import WyomingServer
+
+    return WyomingServer(service, service.settings.wyoming)
 
 
 def listening(settings: ServeSettings) -> socket.socket:

@@ -74,11 +74,12 @@ class ServedModel:
 
 @dataclass(slots=True)
 class Service:
-    """One server's models, settings and figures."""
+    """One server's models, settings and figures; ``live_sessions``: open connections of ``/v1/realtime``."""
 
     settings: ServeSettings
     models: Mapping[str, ServedModel]
     figures: Figures = field(init=False)
+    live_sessions: int = field(init=False, default=0)
 
     def __post_init__(self) -> None:
         self.figures = Figures(

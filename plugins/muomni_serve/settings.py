@@ -37,6 +37,7 @@ class ServeSettings:
         language: of transcripts.
         device: see :func:`muomni_cli.load`.
         threads: see :func:`muomni_cli.load`.
+        wyoming: address of the Wyoming protocol, such as ``tcp://127.0.0.1:10200``; empty for none.
     """
 
     models: Mapping[str, str | None] = field(default_factory=lambda: {"": None})
@@ -57,6 +58,7 @@ class ServeSettings:
     language: str = "en"
     device: str = "auto"
     threads: int | None = None
+    wyoming: str = ""
 
     def __post_init__(self) -> None:
         for origin in self.origins:

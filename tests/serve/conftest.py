@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from openai import OpenAI
 
@@ -33,6 +35,14 @@ def nano() -> Iterator[Model]:
     """The same model without a server."""
     with load("nano") as model:
         yield model
+
+
+@pytest.fixture(scope="session")
+def question(nano: Model) -> Any:
+    """A spoken question (N,) at 16 kHz, with a second of silence around it."""
+    samples, _ = nano.speak("What color is the sky?")
+    silence = np.zeros(16_000, np.float32)
+    return np.concatenate([silence, samples, silence])
 
 
 @pytest.fixture(scope="session")

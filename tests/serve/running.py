@@ -23,6 +23,7 @@ class Served:
 
     url: str
     service: Service
+    wyoming: str = ""  # where that protocol is served
 
     @property
     def waiting(self) -> int:
@@ -42,7 +43,7 @@ def serving(**settings: Any) -> Iterator[Served]:
         until(lambda: server.started, "the server listens")
         host, port = opened.getsockname()[:2]
         try:
-            yield Served(f"http://{host}:{port}", service)
+            yield Served(f"http://{host}:{port}", service, server.wyoming.uri if server.wyoming is not None else "")
         finally:
             server.should_exit = True
             server._loop.call_soon_threadsafe(service.stop)  # type: ignore[union-attr]
