@@ -26,10 +26,11 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     stderr says, with their number, once per process."""
     if not path.is_file():
         return []
-    found, damaged = [], 0
+    found: list[dict[str, Any]] = []
+    damaged = 0
     with path.open(encoding="utf-8", errors="replace") as file:
         for line in file:
-            entry = None
+            entry: Any = None
             with suppress(ValueError, RecursionError):
                 entry = json.loads(line)
             if _is_entry(entry):

@@ -188,21 +188,21 @@ class _Counted(io.RawIOBase):
         return count
 
 
-class _Blocks:
+class _Blocks(io.RawIOBase):
     """A file that remembers what was read last: the block that tarfile took for the end."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file, self.last = file, b""
 
-    def read(self, size: int) -> bytes:
+    def read(self, size: int = -1) -> bytes:
         self.last = self._file.read(size)
         return self.last
 
 
 def _members(archive: Path, wanted: re.Pattern[str], advance: Advance) -> Iterator[tuple[re.Match[str], bytes]]:
     """Regular files whose names match, in archive order. Raises what :data:`OPENERS` raise for damaged archives, and
-    ValueError: the archive does not end as it should. tarfile takes any damaged header for the end, and checks no
-    checksum of gzip."""
+    ValueError: the archive does not end as it should. tarfile takes any damaged header and any zeros for the end, and
+    checks no checksum of gzip."""
     with archive.open("rb") as file:
         begin = file.peek(6)
         opened = next((opener for mark, opener in OPENERS.items() if begin.startswith(mark)), None)
@@ -213,8 +213,9 @@ def _members(archive: Path, wanted: re.Pattern[str], advance: Advance) -> Iterat
             yield from _matching(tar, wanted)
         if blocks.last != bytes(tarfile.BLOCKSIZE):
             raise ValueError("the archive is damaged or truncated")
-        while content.read(1 << 20):  # up to the checksum
-            pass
+        while rest := content.read(1 << 20):  # up to the checksum
+            if rest.strip(b"\0"):
+                raise ValueError("the archive goes on after its end: it is damaged, or several in one")
 
 
 def _matching(tar: tarfile.TarFile, wanted: re.Pattern[str]) -> Iterator[tuple[re.Match[str], bytes]]:
