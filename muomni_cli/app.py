@@ -18,7 +18,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         from muomni_cli.commands.cli import execute
 
         code = execute(list(sys.argv[1:] if arguments is None else arguments))
-        stopping.finish(code)
+        if stopping.asked() is None:  # Typer turns KeyboardInterrupt into an exit code
+            stopping.finish(code)
     except BaseException:
         if stopping.asked() is None:
             raise

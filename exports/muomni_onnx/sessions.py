@@ -331,6 +331,9 @@ def _open(path: Path, threads: int, place: ProviderChoice) -> Any:
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     options.log_severity_level = 3
     options.enable_mem_pattern = False  # plans memory for one shape, and a cache has another at every step
+    # The arena of each graph keeps the most that its calls ever held at once, in steps that double: two threads in one
+    # graph were enough for another step, after any time. malloc is as fast for these graphs.
+    options.enable_cpu_mem_arena = False
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # waiting must not eat a busy CPU
     # An x86 CPU without VNNI (Intel before 2019, AMD before Zen 4) sums pairs of 8-bit products in 16 bits, which
     # silently saturates. With this option, onnxruntime makes the weights unsigned there and sums in 32 bits.

@@ -57,14 +57,20 @@ def read(config: ReadSettings, file: BinaryIO, name: str) -> NDArray[np.float32]
         RequestError: it is not audio, too short (less than one token, 40 ms by default), too long, or has invalid
             samples.
     """
-    longer = "cut it, or raise max_seconds of the encoder"
-    with _opened(file, name) as sound:
-        _check_header(sound, name, config.max_seconds, longer)
-        wave = np.concatenate(list(_mixed(sound, name, config.max_seconds, longer)))
-        rate = sound.samplerate
+    wave, rate = read_samples(file, name, config.max_seconds, "cut it, or raise max_seconds of the encoder")
     wave = resample(wave, rate, config.sample_rate)
     _check_enough(config, wave.size, name)
     return wave
+
+
+def read_samples(
+    file: BinaryIO, name: str, max_seconds: float, longer: str = "cut it"
+) -> tuple[NDArray[np.float32], int]:
+    """As :func:`read`, of any length up to ``max_seconds``, at the rate of the file, which is the second value.
+    ``longer``: what to do about a longer one."""
+    with _opened(file, name) as sound:
+        _check_header(sound, name, max_seconds, longer)
+        return np.concatenate(list(_mixed(sound, name, max_seconds, longer))), sound.samplerate
 
 
 def pieces(config: ReadSettings, file: BinaryIO, name: str, max_seconds: float) -> Iterator[NDArray[np.float32]]:

@@ -7,6 +7,7 @@ archive share it. They are removed when all requested datasets are complete.
 from __future__ import annotations
 
 import hashlib
+import lzma
 import shutil
 import tarfile
 import zipfile
@@ -26,6 +27,8 @@ from muomni_cli.registry.sets import SetFile, missing_error, references_in, set_
 if TYPE_CHECKING:
     from muomni_cli.recipe import Recipe
 
+DAMAGES = (ValueError, EOFError, OSError, tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError)
+"""What the readers of archives raise: gzip and bzip2 an :class:`OSError` without a number."""
 DOWNLOADS = "downloads"  # folder in the data folder for downloads that are not converted yet
 # Where a dataset is: in the data folder, installed by the system, inside of a package, incomplete, or nowhere.
 Where = Literal["yes", "system", "shipped", "partial", "no"]
@@ -215,8 +218,10 @@ def _lay_out(state: SetState, archives: Sequence[Path], targets: Sequence[Path],
         temporary = [stack.enter_context(replacing(target)) for target in targets]
         try:
             layout(archives, temporary, advance)
-        except (ValueError, EOFError, tarfile.TarError, zipfile.BadZipFile, zlib.error) as error:
+        except DAMAGES as error:
+            if isinstance(error, OSError) and error.errno is not None:  # of the disk, not of the archive
+                raise
             raise MuomniError(
                 f"{state.use} cannot be converted: {str(error) or type(error).__name__}",
-                f"remove {archives[0]} and run the command again; report it if it fails again",
+                f"remove {' and '.join(map(str, archives))} and run the command again; report it if it fails again",
             ) from error

@@ -58,6 +58,11 @@ class Shipped:
     origin: str
     path: Path
 
+    @property
+    def full_name(self) -> str:
+        """``plugin:name``; muomni's own are ``muomni:name``."""
+        return f"{self.origin}:{self.name.rpartition(':')[2]}"
+
 
 def shipped_recipes() -> list[Shipped]:
     """Every recipe that has a name: muomni's own, then those of plugins."""
@@ -75,13 +80,18 @@ def shipped_recipes() -> list[Shipped]:
 
 def find_recipe(path_or_name: str) -> Path:
     """The file of a recipe; ``recipes/NAME.toml`` means the shipped recipe if there is no such file. RequestError if
-    there is no such file and no shipped recipe of that name."""
+    there is no such file and no shipped recipe of that name, or several."""
     path = Path(path_or_name).expanduser()
     if path.is_file():
         return path
-    shipped = {recipe.name: recipe.path for recipe in shipped_recipes()}
-    if path_or_name in shipped:
-        return shipped[path_or_name]
+    offered = shipped_recipes()
+    shipped = {recipe.name: recipe.path for recipe in offered}
+    named = shipped | {recipe.full_name: recipe.path for recipe in offered}
+    if path_or_name in named:
+        return named[path_or_name]
+    if several := [recipe.full_name for recipe in offered if recipe.full_name.rpartition(":")[2] == path_or_name]:
+        what = f"{len(several)} plugins have a recipe {path_or_name!r}"
+        raise RequestError(what, f"say which: {' or '.join(several)}")
     if path.parent == Path("recipes") and path.suffix == ".toml" and path.stem in shipped:
         _notify(path_or_name)
         return shipped[path.stem]

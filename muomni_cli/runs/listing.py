@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from muomni_cli.core.console import say
 from muomni_cli.core.errors import MuomniError, RequestError
 from muomni_cli.core.files import RUNS, replacing, write_text
 from muomni_cli.registry.registry import did_you_mean
@@ -19,17 +21,38 @@ from muomni_cli.runs.run import RunFolder, read_lock
 MARKS = "•+x*o#%@"
 
 
-def read_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """The entries of a metrics file; a line cut off by a crash is skipped."""
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The entries of a metrics file. Damaged lines, cut off by a crash for example, are left out, which a line on
+    stderr says, with their number, once per process."""
     if not path.is_file():
-        return
+        return []
+    found: list[dict[str, Any]] = []
+    damaged = 0
     with path.open(encoding="utf-8", errors="replace") as file:
         for line in file:
-            entry = None
-            with suppress(ValueError):
+            entry: Any = None
+            with suppress(ValueError, RecursionError):
                 entry = json.loads(line)
-            if isinstance(entry, dict) and isinstance(entry.get("step"), int):
-                yield entry
+            if _is_entry(entry):
+                found.append(entry)
+            else:
+                damaged += bool(line.strip())
+    if damaged:
+        _warn(f"warning: {path}: {damaged:,} damaged {'line is' if damaged == 1 else 'lines are'} left out")
+    return found
+
+
+def _is_entry(entry: Any) -> bool:
+    """Whether it is a step and numbers."""
+    if not isinstance(entry, dict) or not isinstance(entry.get("step"), int):
+        return False
+    return all(isinstance(value, int | float) and not isinstance(value, bool) for value in entry.values())
+
+
+@functools.cache
+def _warn(line: str) -> None:
+    """Once per process: a command may read a file several times."""
+    say(line)
 
 
 class MetricsLog:
@@ -123,8 +146,8 @@ def curve(run: RunFolder, metric: str, stage: str | None = None) -> tuple[str, l
     stages = [stage] if stage else list(reversed(run.model()["stages"]))
     names: set[str] = set()
     for candidate in stages:
-        lines = list(read_lines(run.stage(candidate) / "metrics.jsonl"))
-        points = [(line["step"], float(line[metric])) for line in lines if math.isfinite(line.get(metric, math.nan))]
+        lines = read_lines(run.stage(candidate) / "metrics.jsonl")
+        points = [(line["step"], float(line[metric])) for line in lines if _is_finite(line.get(metric, math.nan))]
         if points:
             return candidate, [step for step, _ in points], [value for _, value in points]
         names |= {name for line in lines for name in line} - {"step", "time"}
@@ -132,6 +155,14 @@ def curve(run: RunFolder, metric: str, stage: str | None = None) -> tuple[str, l
         f"run {run.name} has no metric {metric!r}" + (f" in stage {stage}" if stage else ""),
         f"there is: {', '.join(sorted(names))}" if names else "it has not logged anything yet",
     )
+
+
+def _is_finite(value: float) -> bool:
+    """False also for an integer that no float can hold."""
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -18,6 +19,7 @@ from typing import Literal
 import numpy as np
 import soundfile  # type: ignore[import-untyped]
 
+from muomni_cli.audio.io import read_samples
 from muomni_cli.contract.declarations import DatasetPart
 from muomni_cli.contract.speech import Synthesizer, TextChunk
 from muomni_cli.core.console import duration, say
@@ -28,6 +30,7 @@ from muomni_cli.registry.registry import built_in, get_registry, resolve
 
 LIST = "speech.jsonl"
 SOUNDS = "audio"
+LONGEST = 3600.0  # seconds of a sentence
 AT_ONCE = 64  # sentences submitted to the synthesizer before waiting for the first
 
 Format = Literal["wav", "flac"]
@@ -201,18 +204,21 @@ def _all_said(
         path = folder / name
         row = {SOUNDS: name, "text": text, "key": text, "voice": synthesizer.voice}
         if path.is_file():
-            return row, False, float(soundfile.info(path).duration)
+            with suppress(RequestError), open_regular(path) as file:  # a damaged one is spoken again
+                samples, rate = read_samples(file, name, LONGEST)
+                return row, False, len(samples) / rate
         try:
             sound = synthesizer.say(text)
+            samples, rate = read_samples(io.BytesIO(sound), f"what {speaker.name} says to {text[:40]!r}", LONGEST)
         except RequestError as error:
             return error
         with replacing(path) as temporary:
             if form == "wav":
                 temporary.write_bytes(sound)
             else:
-                samples, rate = soundfile.read(io.BytesIO(sound), dtype="int16")
-                soundfile.write(temporary, samples, rate, format=form.upper())
-        return row, True, float(soundfile.info(path).duration)
+                whole = np.clip(np.rint(samples * 32768), -32768, 32767).astype(np.int16)
+                soundfile.write(temporary, whole, rate, format=form.upper(), subtype="PCM_16")
+        return row, True, len(samples) / rate
 
     pool = ThreadPoolExecutor(speaker.at_once)
     try:

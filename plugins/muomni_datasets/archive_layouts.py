@@ -1,28 +1,40 @@
 """Converts downloaded archives to the files that recipes read: one uncompressed tar of FLAC, with ``manifest.tsv``.
 
 Archives are streamed clip by clip; nothing is unpacked on disk. Members have no dates or owners, so the same archive
-gives the same tar.
+gives the same tar. Clips that cannot be read are left out, counted, and the first of them is named.
 """
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import io
+import lzma
 import re
 import tarfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import BufferedReader
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import soundfile  # type: ignore[import-untyped]
 
+from muomni_cli.api import RequestError, console
 from muomni_cli.audio.dsp import resample
+from muomni_cli.audio.io import read_samples
 from muomni_datasets.story_plots import NUMBERS
 
 Advance = Callable[[int], None]  # progress callback: the number of bytes just read
 LARGEST = 1 << 26  # maximum size of a member in bytes; clips are some hundred times smaller
+LONGEST = 3600.0  # seconds of a clip
+OPENERS: dict[bytes, Any] = {
+    b"\x1f\x8b": lambda file: gzip.GzipFile(fileobj=file),
+    b"BZh": bz2.BZ2File,
+    b"\xfd7zXZ\0": lzma.LZMAFile,
+}
+"""By the first bytes of a compressed file."""
 
 
 def speech_commands(archives: Sequence[Path], targets: Sequence[Path], advance: Advance) -> None:
@@ -30,8 +42,9 @@ def speech_commands(archives: Sequence[Path], targets: Sequence[Path], advance: 
     clip = re.compile(r"(?:^|/)(?P<word>[a-z]+|_unknown_)/(?P<name>(?P<speaker>[0-9a-f]+)_nohash_\d+)\.wav$")
     with packed(targets[0], ("text", "speaker")) as tar:
         for found, content in _members(archives[0], clip, advance):
-            flac, seconds = to_flac(content, found[0], 16_000)
-            tar.add(f"{found['word']}/{found['name']}.flac", flac, (found["word"], found["speaker"]), seconds)
+            with tar.readable(found.string):
+                flac, seconds = to_flac(content, found.string, 16_000)
+                tar.add(f"{found['word']}/{found['name']}.flac", flac, (found["word"], found["speaker"]), seconds)
 
 
 def fsdd(archives: Sequence[Path], targets: Sequence[Path], advance: Advance) -> None:
@@ -39,8 +52,9 @@ def fsdd(archives: Sequence[Path], targets: Sequence[Path], advance: Advance) ->
     clip = re.compile(r"/recordings/(?P<name>(?P<digit>\d)_(?P<speaker>[a-z]+)_\d+)\.wav$")
     with packed(targets[0], ("text", "speaker")) as tar:
         for found, content in _members(archives[0], clip, advance):
-            flac, seconds = to_flac(content, found[0], 8_000)
-            tar.add(f"{found['name']}.flac", flac, (NUMBERS[int(found["digit"])], found["speaker"]), seconds)
+            with tar.readable(found.string):
+                flac, seconds = to_flac(content, found.string, 8_000)
+                tar.add(f"{found['name']}.flac", flac, (NUMBERS[int(found["digit"])], found["speaker"]), seconds)
 
 
 def ljspeech(archives: Sequence[Path], targets: Sequence[Path], advance: Advance) -> None:
@@ -62,8 +76,9 @@ def _ljspeech(archive: Path, target: Path, advance: Advance, wanted: Callable[[s
                 rows = (line.split("|") for line in content.decode("utf-8").splitlines())
                 texts |= {row[0]: row[-1].strip() for row in rows if len(row) > 1}
             elif wanted(found["name"]):
-                flac, seconds = to_flac(content, found[0], 16_000)
-                tar.add(f"{found['name']}.flac", flac, (found["name"],), seconds)
+                with tar.readable(found.string):
+                    flac, seconds = to_flac(content, found.string, 16_000)
+                    tar.add(f"{found['name']}.flac", flac, (found["name"],), seconds)
         tar.caption(texts)
 
 
@@ -78,34 +93,42 @@ def librispeech(archives: Sequence[Path], targets: Sequence[Path], advance: Adva
                 rows = (line.partition(" ") for line in content.decode("utf-8").splitlines())
                 texts |= {name: text.strip().lower() for name, _, text in rows if text}
             else:
-                seconds = float(soundfile.info(io.BytesIO(content)).duration)
-                tar.add(f"{found['folder']}/{found['name']}.flac", content, (found["name"], found["reader"]), seconds)
+                with tar.readable(found.string):
+                    name, row = f"{found['folder']}/{found['name']}.flac", (found["name"], found["reader"])
+                    wave, rate = read_samples(io.BytesIO(content), found.string, LONGEST)
+                    tar.add(name, content, row, len(wave) / rate)
         tar.caption(texts)
 
 
 def to_flac(content: bytes, name: str, rate: int) -> tuple[bytes, float]:
-    """Convert a mono sound file to 16-bit FLAC at ``rate``, resampling only if needed; also returns its seconds.
-    Raises ValueError: it cannot be read, or has more than one channel."""
-    try:
-        wave, own = soundfile.read(io.BytesIO(content), dtype="int16")
-    except soundfile.SoundFileError as error:
-        raise ValueError(f"{name} cannot be read ({error})") from error
-    if wave.ndim != 1:
-        raise ValueError(f"{name} has {wave.shape[1]} channels")
-    if own != rate:
-        resampled = resample(wave.astype(np.float32) / 32768, own, rate)
-        wave = np.clip(np.rint(resampled * 32768), -32768, 32767).astype(np.int16)
+    """Convert a sound file to mono 16-bit FLAC at ``rate``, resampling only if needed; also returns its seconds.
+    Raises RequestError: it cannot be read, or is damaged."""
+    wave, own = read_samples(io.BytesIO(content), name, LONGEST)
+    samples = np.clip(np.rint(resample(wave, own, rate) * 32768), -32768, 32767).astype(np.int16)
     file = io.BytesIO()
-    soundfile.write(file, wave, rate, format="FLAC", subtype="PCM_16")
-    return file.getvalue(), len(wave) / rate
+    soundfile.write(file, samples, rate, format="FLAC", subtype="PCM_16")
+    return file.getvalue(), len(samples) / rate
 
 
 class PackedClips:
-    """Writes a tar of clips with a manifest of path, columns and seconds."""
+    """Writes a tar of clips with a manifest of path, columns and seconds.
+
+    Attributes:
+        unreadable: what is wrong with each clip that was left out, by its name in the archive.
+    """
 
     def __init__(self, archive: tarfile.TarFile, columns: Sequence[str]) -> None:
         self._archive, self._columns = archive, columns
         self._rows: dict[str, tuple[tuple[str, ...], float]] = {}
+        self.unreadable: dict[str, str] = {}
+
+    @contextmanager
+    def readable(self, name: str) -> Iterator[None]:
+        """Around the reading of a clip: it is left out if it is damaged."""
+        try:
+            yield
+        except RequestError as error:
+            self.unreadable[name] = error.what
 
     def add(self, name: str, content: bytes, row: tuple[str, ...], seconds: float) -> None:
         """Write a clip; ``row[0]`` is its text, or the key of its text in :meth:`caption`. Raises ValueError: duplicate
@@ -123,9 +146,13 @@ class PackedClips:
             self._rows[name] = (" ".join(texts[row[0]].split()), *row[1:]), seconds
 
     def finish(self) -> None:
-        """Write the manifest. Raises ValueError: there are no clips."""
+        """Write the manifest; say how many clips were left out. Raises ValueError: there are no clips."""
+        first = next(iter(self.unreadable.values()), "")
         if not self._rows:
-            raise ValueError("there are no clips in the archive")
+            raise ValueError(f"no clip of the archive can be read: {first}" if first else "there are no clips in it")
+        if first:
+            total = len(self._rows) + len(self.unreadable)
+            console.say(f"warning: {len(self.unreadable):,} of {total:,} clips are left out; the first: {first}")
         lines = ["\t".join(("path", *self._columns, "seconds"))]
         lines += ["\t".join((name, *row, f"{seconds:.3f}")) for name, (row, seconds) in self._rows.items()]
         self._write("manifest.tsv", ("\n".join(lines) + "\n").encode("utf-8"))
@@ -161,14 +188,42 @@ class _Counted(io.RawIOBase):
         return count
 
 
+class _Blocks(io.RawIOBase):
+    """A file that remembers what was read last: the block that tarfile took for the end."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self.last = file, b""
+
+    def read(self, size: int = -1) -> bytes:
+        self.last = self._file.read(size)
+        return self.last
+
+
 def _members(archive: Path, wanted: re.Pattern[str], advance: Advance) -> Iterator[tuple[re.Match[str], bytes]]:
-    """Regular files whose names match, in archive order."""
-    with archive.open("rb") as file, tarfile.open(fileobj=_Counted(file, advance), mode="r|*") as tar:
-        while (member := tar.next()) is not None:
-            tar.members = []  # type: ignore[attr-defined]
-            found = wanted.search(member.name) if member.isreg() else None
-            content = tar.extractfile(member) if found and 0 < member.size <= LARGEST else None
-            if found and content:
-                yield found, content.read()
-            elif found:
-                raise ValueError(f"{member.name} has an impossible size ({member.size:,} bytes)")
+    """Regular files whose names match, in archive order. Raises what :data:`OPENERS` raise for damaged archives, and
+    ValueError: the archive does not end as it should. tarfile takes any damaged header and any zeros for the end, and
+    checks no checksum of gzip."""
+    with archive.open("rb") as file:
+        begin = file.peek(6)
+        opened = next((opener for mark, opener in OPENERS.items() if begin.startswith(mark)), None)
+        counted = io.BufferedReader(_Counted(file, advance), 1 << 16)
+        content = opened(counted) if opened is not None else counted
+        blocks = _Blocks(content)
+        with tarfile.open(fileobj=blocks, mode="r|", bufsize=tarfile.BLOCKSIZE) as tar:
+            yield from _matching(tar, wanted)
+        if blocks.last != bytes(tarfile.BLOCKSIZE):
+            raise ValueError("the archive is damaged or truncated")
+        while rest := content.read(1 << 20):  # up to the checksum
+            if rest.strip(b"\0"):
+                raise ValueError("the archive goes on after its end: it is damaged, or several in one")
+
+
+def _matching(tar: tarfile.TarFile, wanted: re.Pattern[str]) -> Iterator[tuple[re.Match[str], bytes]]:
+    while (member := tar.next()) is not None:
+        tar.members = []  # type: ignore[attr-defined]
+        found = wanted.search(member.name) if member.isreg() else None
+        content = tar.extractfile(member) if found and 0 < member.size <= LARGEST else None
+        if found and content:
+            yield found, content.read()
+        elif found:
+            raise ValueError(f"{member.name} has an impossible size ({member.size:,} bytes)")

@@ -176,7 +176,17 @@ def read(config: VitConfig, file: BinaryIO, name: str) -> NDArray[np.uint8]:
             raise RequestError(f"{name} is {image.format}, which needs an external program to read", _READABLE)
         _check_size(config, image.size, name)
         image.load()
+        if _is_invisible(image):
+            raise RequestError(f"{name} is fully transparent: there is nothing to see in it", _DAMAGED)
         return to_input(config, image)
+
+
+def _is_invisible(image: Image.Image) -> bool:
+    """Whether every pixel is fully transparent."""
+    if not image.has_transparency_data:
+        return False
+    shown = image if image.mode in ("LA", "PA", "RGBA") else image.convert("RGBA")
+    return shown.getchannel("A").getextrema()[1] == 0
 
 
 def _opened(config: VitConfig, file: BinaryIO) -> Image.Image:

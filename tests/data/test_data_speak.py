@@ -105,6 +105,31 @@ def test_a_text_that_is_not_said_costs_that_text(tmp_path: Path) -> None:
     assert not (tmp_path / "d").exists()
 
 
+class Mumbler(Beeper):
+    """A teacher whose files are damaged."""
+
+    def say(self, text: str) -> bytes:
+        whole = super().say(text)
+        return whole[: len(whole) // 2] if "red" in text else b"ID3 no sound" if "Where" in text else whole
+
+
+@pytest.mark.parametrize("form", ["wav", "flac"])
+def test_damaged_recordings_are_counted_and_those_that_lie_there_made_again(
+    tmp_path: Path, form: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    corpus = make(tmp_path / "c", Mumbler(), form=form)
+    assert (corpus.sentences, corpus.made, corpus.left_out) == (1, 1, 2)
+    (path,) = (tmp_path / "c/audio").iterdir()
+    whole = path.read_bytes()
+    for damaged in (b"", whole[: len(whole) // 2], bytes(255 - one for one in whole), b"ID3" + whole):
+        path.write_bytes(damaged)
+        corpus = make(tmp_path / "c", Mumbler(), form=form)
+        assert (corpus.sentences, corpus.made) == (1, 1)
+        assert path.read_bytes() == whole
+    assert make(tmp_path / "c", Mumbler(), form=form).made == 0
+    assert capfd.readouterr() == ("", "")
+
+
 def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(RequestError, match="is a file, not a folder"):

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
+import random
 import shutil
 import subprocess
 import sys
+import tarfile
 from collections import namedtuple
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -49,6 +52,13 @@ def run(*words: str) -> int:
 
 def files_in(folder: Path) -> list[str]:
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+def wav(samples: bytes) -> bytes:
+    """16-bit mono at 16 kHz."""
+    form = bytes.fromhex("1000000001000100803e0000007d000002001000")
+    chunks = b"WAVEfmt " + form + b"data" + len(samples).to_bytes(4, "little") + samples
+    return b"RIFF" + len(chunks).to_bytes(4, "little") + chunks
 
 
 def upper(archives: Sequence[Path], targets: Sequence[Path], advance: Callable[[int], None]) -> None:
@@ -104,6 +114,34 @@ def test_two_sets_of_one_archive_share_it(web: Web, data: Path, declare: Declare
     fetch("one", "two")
     assert files_in(data) == ["one.txt", "two.txt"]
     assert len(web.asked) == 1
+
+
+@pytest.mark.parametrize("kind", ["gz", "bz2", "xz"])
+def test_a_damaged_archive_is_named_and_leaves_nothing(
+    web: Web, data: Path, declare: Declare, tmp_path: Path, kind: str
+) -> None:
+    path, draw = tmp_path / f"a.tar.{kind}", random.Random(kind)
+    with tarfile.open(path, f"w:{kind}") as archive:
+        for number in range(8):
+            info = tarfile.TarInfo(f"yes/{number:02x}_nohash_0.wav")
+            content = wav(draw.randbytes(9000))
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    whole = path.read_bytes()
+    for number in range(12):
+        content = bytearray(whole)
+        if number % 3 == 0:
+            del content[draw.randrange(1, len(content)) :]
+        else:
+            begin = draw.randrange(len(content) // 2)
+            content[begin : begin + 400] = draw.randbytes(400)
+        file = web.put(f"/{number}.tar", bytes(content))
+        layout = "muomni_datasets.archive_layouts:speech_commands"
+        declare(f"odd{number}", (f"odd{number}.tar",), (file,), layout=layout)
+        with pytest.raises(MuomniError, match=rf"^odd{number} cannot be converted: .") as caught:
+            fetch(f"odd{number}")
+        assert f"{number}.tar" in caught.value.fix
+    assert {name.partition("/")[0] for name in files_in(data)} == {"downloads"}
 
 
 def test_a_layout_that_fails_leaves_nothing_half_written(web: Web, data: Path, declare: Declare) -> None:

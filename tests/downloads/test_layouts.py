@@ -135,7 +135,7 @@ def test_librispeech(pack: Pack) -> None:
     ("layout", "content", "message"),
     [
         ("speech_commands", {"README.md": b"x"}, "no clips"),
-        ("speech_commands", {"yes/00_nohash_0.wav": b"no sound"}, "yes/00_nohash_0.wav cannot be read"),
+        ("speech_commands", {"yes/00_nohash_0.wav": b"no sound"}, "no clip .* yes/00_nohash_0.wav is not a readable"),
         ("speech_commands", {"yes/00_nohash_0.wav": b""}, "impossible size"),
         ("ljspeech", {"wavs/LJ001-0001.wav": sound(wave(0, 99), 22050)}, "LJ001-0001.flac has no text"),
     ],
@@ -150,6 +150,46 @@ def test_a_cut_archive_is_told(pack: Pack) -> None:
     archive.write_bytes(archive.read_bytes()[:200_000])
     with pytest.raises((EOFError, tarfile.TarError)):
         laid_out("speech_commands", archive)
+
+
+def damaged(content: bytes) -> dict[str, bytes]:
+    """A sound file in ways that cannot be used."""
+    infinite = io.BytesIO()
+    soundfile.write(infinite, np.full(16000, np.inf, np.float32), 16000, format="WAV", subtype="FLOAT")
+    other = b"".join(bytes([255 - one]) for one in content)
+    return {
+        "cut": content[: len(content) // 2],
+        "other": other,
+        "head": content[:50],
+        "not finite": infinite.getvalue(),
+    }
+
+
+@pytest.mark.parametrize("layout", ["speech_commands", "fsdd", "ljspeech", "librispeech"])
+def test_damaged_clips_are_left_out_named_and_counted(
+    layout: str, pack: Pack, capfd: pytest.CaptureFixture[str]
+) -> None:
+    name, form = {
+        "speech_commands": ("yes/{:02x}_nohash_0.wav", "WAV"),
+        "fsdd": ("x/recordings/7_theo_{}.wav", "WAV"),
+        "ljspeech": ("x/wavs/LJ001-{:04}.wav", "WAV"),
+        "librispeech": ("x/1/2/1-2-{}.flac", "FLAC"),
+    }[layout]
+    whole = sound(wave(0, 16000), 16000, form)
+    clips = [whole, *damaged(whole).values(), whole]
+    if form == "FLAC":  # what FLAC cannot hold
+        del clips[4]
+    lists = {
+        "x/metadata.csv": "".join(f"LJ001-{number:04}|a|a\n" for number in range(9)).encode(),
+        "x/1/2/1-2.trans.txt": "".join(f"1-2-{number} A\n" for number in range(9)).encode(),
+    }
+    archive = pack("a.tar.gz", lists | {name.format(number): clip for number, clip in enumerate(clips)})
+    made = members(laid_out(layout, archive))
+    assert len(made) == 3, "the first, the last and the manifest"
+    said = capfd.readouterr()
+    assert said.out == ""
+    (line,) = said.err.splitlines()
+    assert line.startswith(f"warning: {len(clips) - 2} of {len(clips)} clips are left out; the first: {name.format(1)}")
 
 
 def test_the_same_archive_gives_the_same_tar(pack: Pack) -> None:

@@ -1,5 +1,5 @@
 """One open model, used by two threads for an hour: the same answers at the end, and no more memory than after five
-minutes.
+minutes. Beside the resident memory stands what malloc has given out: a leak raises both, fragmentation only the first.
 
 python -m tests.faults.soak --minutes 60 --seed 0
 """
@@ -7,7 +7,9 @@ python -m tests.faults.soak --minutes 60 --seed 0
 from __future__ import annotations
 
 import argparse
+import ctypes
 import json
+import math
 import random
 import sys
 import threading
@@ -23,6 +25,10 @@ from muomni_cli import Model, MuomniError, load
 from tests.faults.small import tones
 
 MEGABYTE = 1e6
+MALLINFO = (
+    *("arena", "ordblks", "smblks", "hblks", "hblkhd"),
+    *("usmblks", "fsmblks", "uordblks", "fordblks", "keepcost"),
+)
 
 
 @dataclass(slots=True)
@@ -30,11 +36,32 @@ class Report:
     """What was asked, and the memory of the process."""
 
     calls: int = 0
-    memory: list[tuple[float, float]] = field(default_factory=list)  # minutes, megabytes
+    memory: list[tuple[float, float, float]] = field(default_factory=list)  # minutes, resident and allocated megabytes
     faults: list[str] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, object]:
-        return {"calls": self.calls, "memory, minutes and MB": self.memory, "faults": self.faults[:50]}
+        return {
+            "calls": self.calls,
+            "minutes, resident MB, allocated MB": self.memory,
+            "faults": self.faults[:50],
+        }
+
+
+class MallInfo(ctypes.Structure):
+    """``struct mallinfo2`` of glibc 2.33 and later: bytes of all arenas (mallinfo(3))."""
+
+    _fields_ = tuple((name, ctypes.c_size_t) for name in MALLINFO)
+
+
+def allocated() -> float:
+    """Megabytes that malloc has given out and not got back; NaN without glibc."""
+    try:
+        ask = ctypes.CDLL(None).mallinfo2
+    except (AttributeError, OSError, TypeError):
+        return math.nan
+    ask.restype = MallInfo
+    found = ask()
+    return float(found.uordblks + found.hblkhd) / MEGABYTE
 
 
 def requests(model: Model) -> list[Callable[[], object]]:
@@ -88,9 +115,8 @@ def soak(model: Model, seconds: float, seed: int, threads: int = 2) -> Report:
         worker.start()
     process = psutil.Process()
     while any(worker.is_alive() for worker in workers):
-        report.memory.append(
-            (round((time.monotonic() - begun) / 60, 2), round(process.memory_info().rss / MEGABYTE, 1))
-        )
+        minutes, resident = (time.monotonic() - begun) / 60, process.memory_info().rss / MEGABYTE
+        report.memory.append((round(minutes, 2), round(resident, 1), round(allocated(), 1)))
         print(f"{report.memory[-1]}, {report.calls} calls, {len(report.faults)} faults", file=sys.stderr)
         for worker in workers:
             worker.join(max(seconds / 120, 1) / threads)

@@ -136,6 +136,31 @@ def test_a_signal_ends_a_command_whatever_it_does(tmp_path: Path, work: str, num
     assert [path for path in tmp_path.rglob("*") if path.is_file() or path.name.startswith(".")] == []
 
 
+COMMAND = """
+import time
+import typer
+from muomni_cli.api import hookimpl
+
+def rest() -> None:
+    print("ready", flush=True)
+    time.sleep(60)
+
+@hookimpl
+def register_commands(cli: typer.Typer) -> None:
+    cli.command("rest")(rest)
+"""
+
+
+@pytest.mark.parametrize("number", list(NAMES), ids=lambda number: number.name)
+def test_a_signal_ends_a_command_of_typer_with_a_line(tmp_path: Path, number: signal.Signals) -> None:
+    (tmp_path / "resting.py").write_text(COMMAND)
+    process = start(tmp_path, "-m", "muomni_cli", "rest", "--plugin", "resting.py")
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    assert await_end(process, number) == f"stopped by {NAMES[number]}\n"
+    assert process.returncode == 128 + number
+
+
 @pytest.mark.parametrize("number", list(NAMES), ids=lambda number: number.name)
 def test_a_signal_ends_a_command_that_is_still_being_imported(tmp_path: Path, number: signal.Signals) -> None:
     for pause in (0.0, 0.03, 0.1, 0.2, 0.4, 0.7):

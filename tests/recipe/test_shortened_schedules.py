@@ -10,11 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from muomni_cli.api import RecipeFile
 from muomni_cli.commands.train import of_stage
 from muomni_cli.core.errors import RequestError
 from muomni_cli.recipe import Recipe, RecipeMistakesError, find_recipe, load_recipe, read_recipe, resolved_toml
 from muomni_cli.recipe import load as shipped
 from muomni_cli.recipe.overrides import shorten_warmups
+from muomni_cli.registry.loading import Plugin, PluginInfo
+from muomni_cli.registry.registry import Registry
 
 Muomni = Callable[..., tuple[int, str, str]]
 
@@ -152,6 +155,25 @@ def test_a_file_that_is_there_wins_in_silence(capsys: pytest.CaptureFixture[str]
     Path("recipes/omni.toml").write_text(f'name = "mine"\n{PARTS}')
     assert load_recipe("recipes/omni.toml").name == "mine"
     assert capsys.readouterr().err == ""
+
+
+def test_recipes_of_one_name_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def plugin(name: str, *recipes: str) -> Plugin:
+        made = Plugin(PluginInfo(name, name, "1", f"{name}.py", "loaded"))
+        made.parts += [RecipeFile(name=recipe, doc="", path=tmp_path / f"{name} {recipe}") for recipe in recipes]
+        return made
+
+    registry = Registry([plugin("birds", "nest", "egg", "omni"), plugin("night", "nest")])
+    monkeypatch.setattr(shipped, "get_registry", lambda: registry)
+    with pytest.raises(RequestError, match="2 plugins have a recipe 'nest'") as caught:
+        find_recipe("nest")
+    assert caught.value.fix == "say which: birds:nest or night:nest"
+    assert find_recipe("night:nest") == tmp_path / "night nest"
+    assert find_recipe("egg") == find_recipe("birds:egg") == tmp_path / "birds egg", "one name is enough, and both hold"
+    assert find_recipe("omni") == find_recipe("muomni:omni") != find_recipe("birds:omni")
+    with pytest.raises(RequestError, match="there is no recipe 'day:nest'") as caught:
+        find_recipe("day:nest")
+    assert "birds:nest" in caught.value.fix
 
 
 @pytest.mark.parametrize("path", ["recipes/nothing.toml", "other/omni.toml", "omni.toml", "/recipes/omni.toml"])

@@ -112,6 +112,28 @@ def test_curves() -> None:
     assert "val_bits_per_byte" in caught.value.fix
 
 
+def test_damaged_lines_of_metrics_are_counted_and_said(capsys: pytest.CaptureFixture[str]) -> None:
+    run = make("a")
+    path = run.stage("thinker") / "metrics.jsonl"
+    whole = path.read_bytes()
+    for number, damaged in enumerate(
+        [
+            *(b'{"step": 9, "lo', b"\xff\xfe\0", b"[1]", b'{"loss": 1.0}', b'{"step": "9"}', b"[" * 100_000),
+            *(f'{{"step": 9, "loss": {value}}}'.encode() for value in ("null", '"low"', "[1]", "{}", "true")),
+        ],
+        start=1,
+    ):
+        path.write_bytes(whole[: whole.index(b"\n") + 1] + (damaged + b"\n") * number + whole[whole.index(b"\n") + 1 :])
+        for _ in range(2):
+            assert curve(run, "loss") == ("thinker", [1, 2, 3], [4.0, 2.0, 4 / 3])
+            assert all_runs()[0]["stages"]["thinker"]["loss"] == 4 / 3
+        lines = "line is" if number == 1 else "lines are"
+        assert capsys.readouterr().err == f"warning: {path}: {number} damaged {lines} left out\n"
+    path.write_bytes(whole + b'{"step": 9, "loss": 1%s}\n' % (b"0" * 400))
+    assert curve(run, "loss")[1] == [1, 2, 3], "what no float can hold is not plotted"
+    assert capsys.readouterr().err == ""
+
+
 def test_plots(tmp_path: Path) -> None:
     curves = [Curve("falling", [1, 50, 100], [3.0, 2.0, 1.0]), Curve("flat", [1, 100], [2.0, 2.0])]
     lines = text_plot(curves, columns=43, height=11).splitlines()

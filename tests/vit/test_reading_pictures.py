@@ -139,6 +139,18 @@ def test_transparent_parts_are_white(tmp_path: Path) -> None:
     assert_corners(to_input(CONFIG, gray.convert("La")), wanted, within=1)
 
 
+def test_a_picture_of_which_nothing_shows_is_refused(tmp_path: Path) -> None:
+    for mode, nothing, one in (("RGBA", (9, 9, 9, 0), (9, 9, 9, 1)), ("LA", (9, 0), (9, 255))):
+        image = Image.new(mode, (30, 20), nothing)
+        for ending in ("png", "webp", "tiff") if mode == "RGBA" else ("png",):
+            assert "fully transparent" in refused(saved(image, tmp_path / f"nothing.{ending}"))
+        image.putpixel((29, 19), one)
+        assert read(CONFIG, saved(image, tmp_path / "something.png")).any()
+    plain = Image.new("P", (30, 20))
+    assert "fully transparent" in refused(saved(plain, tmp_path / "palette.png", transparency=0))
+    assert "fully transparent" in refused(saved(plain, tmp_path / "palette.gif", transparency=0))
+
+
 def test_palettes_with_and_without_a_transparent_color(tmp_path: Path) -> None:
     image = drawn().quantize(4)
     assert_corners(read(CONFIG, saved(image, tmp_path / "plain.png")), CORNERS)

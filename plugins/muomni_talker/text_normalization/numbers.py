@@ -250,13 +250,16 @@ def as_adjective(said: str, before: str, noun: str) -> str:
 
 
 def money(sign: str, amount: str, scale: str = "") -> str:
-    """$5.50 -> five dollars and fifty cents; $1.5 million -> one point five million dollars."""
+    """$5.50 -> five dollars and fifty cents; €5.50 -> five euros fifty; $1.5 million -> one point five million
+    dollars."""
     one, many, cent, cents = _MONEY[sign] if sign in _MONEY else _MONEY[CODES.get(sign, sign[-1:])]
     if scale:
         return f"{number(amount)} {scale} {many}"
     front, point, after = amount.replace(",", "").partition(".")
     if not point or len(after) != 2 or not cent or len(front) > 15:
         return f"{number(amount)} {one if amount == '1' else many}"
+    if one == "euro" and int(front or 0) and after >= "10":
+        return f"{cardinal(int(front))} {one if front == '1' else many} {cardinal(int(after))}"
     parts = []
     if int(front or 0) or not int(after):
         parts.append(f"{cardinal(int(front or 0))} {one if front == '1' else many}")
