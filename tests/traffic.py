@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from muomni_cli.api import Form
+from muomni_cli import Form
 from muomni_cli.contract.models import Backend, Tokenizer
 from muomni_cli.generation import Event, Request, Sampling, generate
 from muomni_cli.generation.batch import ContinuousBatch
