@@ -67,7 +67,7 @@ class States:
         self.batched = all(BATCH in axes[name] for name in names)
         self.cuttable = all(PAST in axes[name] for name in names)
         self.grows = any(PAST in axes[name] for name in names)
-        self.padded = self.batched and self.cuttable and PADDING in axes
+        self.padded = self.batched and self.cuttable and PADDING in axes and session.takes_optional
 
     def held(self, row: Row) -> int:
         """The length of a group of this row alone."""
@@ -182,6 +182,11 @@ class OnnxBackend:
     @property
     def context(self) -> int:
         return self._context
+
+    @property
+    def ragged(self) -> bool:
+        """Whether rows of different lengths run in one call."""
+        return self._states.padded or not self._states.grows
 
     def add_embeddings(self, rows: NDArray[np.float32]) -> list[int]:
         first = FIRST_MEDIA_ID - len(self._soft)
