@@ -1,9 +1,10 @@
 """The generation loop's backend over onnxruntime, and the batching of its rows.
 
-Rows with as many held and as many new tokens run in one call (what they hold does not matter to states of fixed size).
-Batching changes a row's logits by up to 1e-5: a larger matrix product sums in another order.
+Rows with as many new tokens run in one call, if the graph takes ``padding`` or its states have a fixed size; otherwise
+they must also hold as many. Batching changes a row's logits by up to 1e-5: a larger matrix product sums in another
+order.
 
-Shapes: B rows, T tokens, V vocabulary, D width.
+Shapes: B rows, T tokens, S places of a cache, V vocabulary, D width.
 """
 
 from __future__ import annotations
@@ -20,23 +21,28 @@ from muomni_onnx.sessions import GraphSession, Value, fetch
 
 BATCH = "batch"  # the axis of rows
 PAST = "past"  # the axis along which a key/value cache grows
-CARRIED = 0.25  # largest share of padded rows in a group; with more, the states of the others go to a new group
+PADDING = "padding"  # the input that says how many of a row's places in the cache are empty
+CARRIED = 0.25  # largest share of padded rows, or of empty places, in a group; with more, the states are gathered anew
 FIRST_MEDIA_ID = -2  # the first id of a media embedding; -1 is PADDED_ROW
 LOGITS = 2**24  # most per call, 64 MiB: graphs return those of every token, so long prompts run in chunks
 
 
 @dataclass(slots=True, eq=False)
 class RowGroup:
-    """The states of B rows, each of ``length`` tokens as :meth:`States.held` counts them; the last entries of a padded
-    row are meaningless."""
+    """The states of B rows, which end at the same place. The last entries of a padded row are meaningless."""
 
     rows: list[Row]
     states: dict[str, Value]
-    length: int
+    length: int  # places of the cache, S; for states of fixed size, whether there are tokens
 
     def __post_init__(self) -> None:
         for place, row in enumerate(self.rows):
             row.group, row.place = self, place
+
+    @property
+    def padding(self) -> NDArray[np.int64]:
+        """(B,) how many places before each row's states are empty."""
+        return np.array([row.begin for row in self.rows], np.int64)
 
 
 @dataclass(slots=True, eq=False)
@@ -48,6 +54,7 @@ class Row:
     hidden: NDArray[np.float32] | None = None  # (D,)
     group: RowGroup | None = None
     place: int = 0
+    begin: int = 0  # where its states begin among the places of the group
 
 
 class States:
@@ -60,14 +67,18 @@ class States:
         self.batched = all(BATCH in axes[name] for name in names)
         self.cuttable = all(PAST in axes[name] for name in names)
         self.grows = any(PAST in axes[name] for name in names)
+        self.padded = self.batched and self.cuttable and PADDING in axes and session.takes_optional
 
     def held(self, row: Row) -> int:
-        """What must be equal in rows that run together: the number of tokens held; for states of fixed size, only
-        whether it is 0."""
+        """The length of a group of this row alone."""
         return len(row.ids) if self.grows else min(len(row.ids), 1)
 
+    def key(self, row: Row) -> int:
+        """What must be equal in rows that run together."""
+        return 0 if self.padded else self.held(row)
+
     def regroup(self, parts: Sequence[Sequence[Row]]) -> list[RowGroup]:
-        """A group for each list of rows that hold as many tokens: their present one, or a new one.
+        """A group for each list of rows of equal :meth:`key`: their present one, or a new one.
 
         Other rows of a group that is left may lose their states.
         """
@@ -80,34 +91,52 @@ class States:
         return groups
 
     def _group(self, rows: Sequence[Row]) -> RowGroup:
-        held, length = rows[0].group, self.held(rows[0])
-        if held is not None and held.length == length and all(row.group is held for row in rows):
+        held, length = rows[0].group, max(map(self.held, rows))
+        if held is not None and all(row.group is held and self._ends(row) == held.length for row in rows):
             padded = len(held.rows) - len(rows)
-            if not padded or (self.cuttable and padded < CARRIED * len(held.rows)):
+            few = not padded or (self.cuttable and padded < CARRIED * len(held.rows))
+            # once the longest rows have left, places are empty in all others
+            if few and held.length - length <= CARRIED * held.length:
                 return held
-        states = {name: self._session.put(self._gather(name, rows, length)) for name in self._names}
+        begins = [length - self.held(row) for row in rows]
+        states = {name: self._session.put(self._gather(name, rows, begins, length)) for name in self._names}
+        for row, begin in zip(rows, begins, strict=True):
+            row.begin = begin
         return RowGroup(list(rows), states, length)
 
-    def _gather(self, name: str, rows: Sequence[Row], length: int) -> NDArray[np.generic]:
-        """One state of ``rows``, cut to the first ``length`` tokens, from whichever groups hold it."""
+    def _ends(self, row: Row) -> int:
+        return row.begin + self.held(row)
+
+    def _gather(self, name: str, rows: Sequence[Row], begins: Sequence[int], length: int) -> NDArray[np.generic]:
+        """One state of ``rows``, each with its first token at the place ``begins`` of ``length``, from whichever groups
+        hold it."""
         axes = self._axes[name]
         if length == 0:
             return empty_state(axes, self._session.type(name), len(rows))
         batch = axes.index(BATCH) if self.batched else None
+        sizes = {BATCH: len(rows), **({PAST: length} if self.cuttable else {})}
+        gathered: NDArray[np.generic] | None = None
         arrays: dict[int, NDArray[np.generic]] = {}  # one copy per group, which may be on a device
-        pieces = []
-        for row in rows:
+        for number, (row, begin) in enumerate(zip(rows, begins, strict=True)):
+            if not row.ids:
+                continue
             assert row.group is not None, "a row that holds tokens has them in a group"
             if id(row.group) not in arrays:
                 arrays[id(row.group)] = fetch(row.group.states[name])
-            array = arrays[id(row.group)]
-            part = [slice(None)] * len(axes)
+            source, target = [slice(None)] * len(axes), [slice(None)] * len(axes)
             if self.cuttable:
-                part[axes.index(PAST)] = slice(length)
+                source[axes.index(PAST)] = slice(row.begin, row.begin + len(row.ids))
+                target[axes.index(PAST)] = slice(begin, length)
             if batch is not None:
-                part[batch] = slice(row.place, row.place + 1)
-            pieces.append(array[tuple(part)])
-        return pieces[0] if len(pieces) == 1 else np.concatenate(pieces, batch)
+                source[batch] = slice(row.place, row.place + 1)
+                target[batch] = slice(number, number + 1)
+            held = arrays[id(row.group)]
+            if gathered is None:
+                shape = [sizes.get(axis, size) for axis, size in zip(axes, held.shape, strict=True)]  # type: ignore[call-overload]
+                gathered = np.zeros(shape, held.dtype)
+            gathered[tuple(target)] = held[tuple(source)]
+        assert gathered is not None, "the longest row holds tokens"
+        return gathered
 
 
 def empty_state(axes: Sequence[int | str], dtype: np.dtype[Any], rows: int = 1) -> NDArray[Any]:
@@ -154,6 +183,11 @@ class OnnxBackend:
     def context(self) -> int:
         return self._context
 
+    @property
+    def ragged(self) -> bool:
+        """Whether rows of different lengths run in one call."""
+        return self._states.padded or not self._states.grows
+
     def add_embeddings(self, rows: NDArray[np.float32]) -> list[int]:
         first = FIRST_MEDIA_ID - len(self._soft)
         self._soft += list(rows)
@@ -173,6 +207,12 @@ class OnnxBackend:
     def step(self, state: list[Row], tokens: NDArray[np.int64]) -> NDArray[np.float32]:
         return self._add(state, [[] if token == PADDED_ROW else [token] for token in tokens.tolist()])
 
+    def select(self, state: list[Row], rows: Sequence[int]) -> list[Row]:
+        return [state[row] for row in rows]
+
+    def merge(self, states: Sequence[list[Row]]) -> list[Row]:
+        return [row for state in states for row in state]
+
     def hidden(self, state: list[Row]) -> NDArray[np.float32]:
         rows = [row.hidden for row in state if row.hidden is not None]
         assert len(rows) == len(state), "only where they are kept"
@@ -187,7 +227,7 @@ class OnnxBackend:
             if tokens and row.group is None:  # its states were dropped, so what it held runs again
                 tokens, row.ids = [*row.ids, *tokens], []
             if tokens:
-                key = (self._states.held(row), len(tokens), 0 if self._states.batched else number)
+                key = (self._states.key(row), len(tokens), 0 if self._states.batched else number)
                 together.setdefault(key, []).append((row, tokens))
         parts = list(together.values())
         groups = self._states.regroup([[row for row, _ in pairs] for pairs in parts])
@@ -200,17 +240,19 @@ class OnnxBackend:
                 row.ids += tokens
                 row.logits = made["logits"][row.place]
                 row.hidden = made["hidden"][row.place] if "hidden" in made else None
-            group.length = self._states.held(pairs[0][0])
+            group.length = pairs[0][0].begin + self._states.held(pairs[0][0])
         self._kept = rows if self._prefix_cache else []
         return np.stack([row.logits for row in rows if row.logits is not None])
 
     def _read(self, group: RowGroup, ids: NDArray[np.int64]) -> dict[str, NDArray[np.float32]]:
         """(B,T) ids after the group's tokens -> the last ``logits`` (B,V), and ``hidden`` (B,D) where it is kept."""
         piece = max(1, LOGITS // (len(ids) * self._vocabulary))
+        empty = group.padding
+        padding = {PADDING: empty} if empty.any() else {}
         made: dict[str, Value] = {}
         for start in range(0, ids.shape[1], piece):
             wanted = [*(self._last if start + piece >= ids.shape[1] else []), *self._names.values()]
-            feeds = {"inputs_embeds": self._embeds(ids[:, start : start + piece]), **group.states}
+            feeds = {"inputs_embeds": self._embeds(ids[:, start : start + piece]), **padding, **group.states}
             made = self._thinker(feeds, wanted)
             group.states = {past: made[present] for past, present in self._names.items()}
         return {name: np.array(made[name][:, -1], np.float32) for name in self._last}

@@ -83,6 +83,10 @@ def _write_text_graph(folder: Path) -> None:
     joined = compose.merge_models(
         embed, thinker, io_map=[("inputs_embeds", "inputs_embeds")], outputs=outputs, producer_name="muomni"
     )
+    optional = {tensor.name for tensor in joined.graph.initializer}  # inputs with a default, which is what they stay at
+    needed = [given for given in joined.graph.input if given.name not in optional]
+    del joined.graph.input[:]
+    joined.graph.input.extend(needed)
     versions = {entry.domain: entry.version for entry in joined.opset_import}  # merged, it lists those of both
     del joined.opset_import[:]
     joined.opset_import.extend(onnx.helper.make_opsetid(domain, version) for domain, version in versions.items())

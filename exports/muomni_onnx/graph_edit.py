@@ -25,7 +25,11 @@ class GraphEditor:
     def __init__(self, model: onnx.ModelProto) -> None:
         self.model = model
         self.nodes: list[Any] = list(model.graph.node)
-        self.constants: dict[str, Any] = {one.name: one for one in model.graph.initializer}
+        inputs = {one.name for one in model.graph.input}
+        self.constants: dict[str, Any] = {one.name: one for one in model.graph.initializer if one.name not in inputs}
+        self._defaults = [
+            one for one in model.graph.initializer if one.name in inputs
+        ]  # of inputs that may be left out
         self._arrays: dict[str, NDArray[Any]] = {}
         self._taken = {name for node in self.nodes for name in (*node.input, *node.output)} | set(self.constants)
         # Weights that are only moved about become constants themselves.
@@ -85,6 +89,7 @@ class GraphEditor:
         del graph.node[:], graph.initializer[:], graph.value_info[:]
         graph.node.extend(self.nodes)
         graph.initializer.extend(one for name, one in self.constants.items() if name in used)
+        graph.initializer.extend(self._defaults)
         return self.model
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxscript  # torch needs it, and its own error does not say so
 import onnxscript.optimizer
 import torch
@@ -71,6 +72,17 @@ def write_graph(graph: Graph, path: Path) -> None:
         )
     _forget(program.model)
     program.save(path, external_data=False)
+    if optional := [graph_input for graph_input in graph.inputs if graph_input.optional]:
+        _default(path, optional, np.random.default_rng(0))
+
+
+def _default(path: Path, inputs: Sequence[GraphInput], random: np.random.Generator) -> None:
+    """Give ``inputs`` of the graph a value that is used where a call has none: 0, of size 1 along named axes."""
+    model = onnx.load(path)
+    for one in inputs:
+        zeros = np.zeros_like(one.sampler(random, tuple(axis if isinstance(axis, int) else 1 for axis in one.axes)))
+        model.graph.initializer.append(onnx.numpy_helper.from_array(zeros, one.name))
+    onnx.save(model, path)
 
 
 def _forget(model: Any) -> None:

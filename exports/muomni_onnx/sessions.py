@@ -221,6 +221,11 @@ class GraphSession:
     def device(self) -> str:
         return self._place.name
 
+    @property
+    def takes_optional(self) -> bool:
+        """Whether a call may give inputs that have a default; IO binding only knows those without."""
+        return not self._bind
+
     def keep(self, *outputs: str) -> None:
         """Let these outputs stay on the device, too."""
         self._kept |= frozenset(outputs)

@@ -188,6 +188,30 @@ def truncate(subject: PartUnderTest) -> Sequence[Number]:
     return [same(made, [wanted[:, length - one.shape[1] :] for one in made], where)]
 
 
+@torch.no_grad()
+def join(subject: PartUnderTest) -> Sequence[Number]:
+    if not {Capability.CACHE, Capability.RAGGED} <= subject.part.capabilities:
+        raise CheckSkipped("it does not declare cache and ragged")
+    thinker, rows = subject.lively, [row for row in uneven(subject) if row.shape[1] > 1]
+    if not rows:
+        raise CheckSkipped("its context is too short for two tokens")
+    longest = max(row.shape[1] for row in rows)
+    joined = thinker.new_cache(len(rows) + 1, longest)
+    for number, row in enumerate(rows):
+        alone = thinker.new_cache(1, longest)
+        thinker(row[:, :-1], cache=alone)
+        joined.copy_rows(number, alone, [0])
+    joined.copy_rows(len(rows), joined, [0])  # a row may be there twice
+    rows = [*rows, rows[0]]
+    lengths = [row.shape[1] - 1 for row in rows]
+    check_that(list(joined.lengths) == lengths, f"joined from rows of {lengths} tokens, it has {list(joined.lengths)}")
+    last = torch.cat([row[:, -1:] for row in rows])
+    step = thinker(last, cache=joined).logits
+    wanted = [thinker(row).logits[0, -1] for row in rows]
+    where = [f"after a prompt of {length}" for length in lengths]
+    return [same([step[b, 0] for b in range(len(rows))], wanted, where)]
+
+
 def loss_of(subject: PartUnderTest) -> Any:
     """Next-token loss of one batch of random ids, in nats."""
     ids = sequence(subject, 4, LONG + 1)
@@ -220,6 +244,8 @@ CHECKS = (
         run=ragged_cache, needs=Capability.RAGGED, depends_on=("cache", "ragged")),
     Check(name="truncate", doc="a truncated cache continues like a fresh one", run=truncate, needs=Capability.TRUNCATE,
         depends_on=("cache", "chunks")),
+    Check(name="join", doc="rows copied from several caches into one continue as they do one by one", run=join,
+        needs=Capability.JOIN, depends_on=("cache", "ragged-cache")),
     Check(name="trains", doc="gradients reach the weights, and one step changes the loss",
         run=lambda subject: one_step(subject.fresh, loss_of(subject)), depends_on=("shapes",)),
     Check(name="overfits", doc="it overfits one small batch",

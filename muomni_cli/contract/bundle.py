@@ -34,6 +34,8 @@ class GraphInput:
     # the size of each axis, or its name if it is dynamic; axes of the same name have the same size
     axes: tuple[int | str, ...]
     sampler: InputSampler = _normal  # random values for the parity check
+    # whether a call may leave it out, which is 0 everywhere; it must broadcast from size 1
+    optional: bool = False
 
     def shape(self, sizes: Mapping[str, int]) -> tuple[int, ...]:
         """Shape for these ``sizes`` of the named axes."""
@@ -61,10 +63,11 @@ class Graph:
     - thinker, ``embed``: ``input_ids`` (B,T) int64 -> ``inputs_embeds`` (B,T,D)
     - thinker, ``thinker``: ``inputs_embeds`` and states -> ``logits`` (B,T,V), ``hidden`` (B,T,D) and states. A KV
       cache is named ``past_key_values.N.key`` and ``.value`` (B,H,S,Dh) for each layer N -> ``present.N.key`` ...; its
-      axis S, along which it grows and can be truncated, is named ``past``. Any other state, such as that of a
-      recurrence, has another name (``past_states.N.state`` -> ``present_states.N.state``) and a fixed size; rows of
-      different lengths then share a call. The axes of rows and new tokens are named ``batch`` and ``time``; a state
-      without ``batch`` belongs to a single row.
+      axis S, along which it grows and can be truncated, is named ``past``. With an optional input ``padding`` (B,)
+      int64, how many of the S places of each row are empty, from the first on, rows of different lengths share a call.
+      Any other state, such as that of a recurrence, has another name (``past_states.N.state`` ->
+      ``present_states.N.state``) and a fixed size; rows of different lengths then share a call, too. The axes of rows
+      and new tokens are named ``batch`` and ``time``; a state without ``batch`` belongs to a single row.
     - encoder, ``encoder``: ``inputs`` (B, ...), as ``EncoderPart.read`` returns them -> ``tokens`` (B,T,W)
     """
 

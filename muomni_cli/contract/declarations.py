@@ -41,6 +41,7 @@ class Capability(StrEnum):
     CACHE = "cache"  # thinker: cached steps equal one uncached pass
     RAGGED = "ragged"  # thinker: a batch of prompts of different lengths equals each prompt alone
     TRUNCATE = "truncate"  # thinker: its cache can be truncated
+    JOIN = "join"  # thinker: rows of several caches can be copied into one; with ragged, they then run together
     EMBEDS = "embeds"  # thinker: accepts embeddings instead of ids
     CAUSAL = "causal"  # thinker: later tokens do not change earlier outputs
     LOSSLESS = "lossless"  # tokenizer: decode(encode(text)) == text for every string

@@ -59,6 +59,10 @@ class Cache(Protocol):
     def truncate(self, lengths: Sequence[int]) -> None:
         """Keep the first ``lengths[b]`` tokens of row b. Only with :attr:`Capability.TRUNCATE`."""
 
+    def copy_rows(self, start: int, source: Any, rows: Sequence[int]) -> None:
+        """Replace the rows from ``start`` on by ``rows`` of ``source``, a cache of the same Thinker. Only with
+        :attr:`Capability.JOIN`."""
+
 
 @dataclass(slots=True)
 class ThinkerOutput:
@@ -214,6 +218,14 @@ class Backend(Protocol[CheckState]):
     def step(self, state: CheckState, tokens: NDArray[np.int64]) -> NDArray[np.float32]:
         """Append (B,) ``tokens`` to the rows and return logits (B,V) for the next. Rows with :data:`PADDED_ROW` do not
         change; their logits are undefined."""
+
+    def select(self, state: CheckState, rows: Sequence[int]) -> CheckState:
+        """The state of ``rows`` alone, in increasing order, after which ``state`` is not used any more. Rows that
+        :meth:`begin` was given together may have to stay together."""
+
+    def merge(self, states: Sequence[CheckState]) -> CheckState:
+        """One state of the rows of all ``states``, one after the other, which are not used any more. They may come from
+        another backend of the same model."""
 
     def hidden(self, state: CheckState) -> NDArray[np.float32]:
         """(B,D) hidden states that produced the last logits; undefined for :data:`PADDED_ROW` rows. Only if the backend

@@ -244,7 +244,7 @@ class Event:
     hidden: NDArray[np.float32] | None = None
 
 
-class _Row:
+class RequestRow:
     """A request in progress.
 
     An answer with a form is complete whatever ends it: near the limit of its length, and when it repeats itself, it is
@@ -368,16 +368,20 @@ def generate(
     the backend must keep them. RequestError at once if a prompt is empty or exceeds the context, or no answer of its
     form fits.
     """
+    return _events(backend, rows_of(requests, tokenizer, backend.context), hidden=hidden)
+
+
+def rows_of(requests: Sequence[Request], tokenizer: Tokenizer, context: int) -> list[RequestRow]:
+    """The requests, checked; errors as of :func:`generate`."""
     for request in requests:
         if not request.ids:
             raise RequestError("the prompt is empty", "give at least one token")
-        require_room(request.ids, backend.context)
+        require_room(request.ids, context)
         check_limits(request)
-    rows = [_Row(number, request, tokenizer, backend.context) for number, request in enumerate(requests)]
-    return _events(backend, rows, hidden=hidden)
+    return [RequestRow(number, request, tokenizer, context) for number, request in enumerate(requests)]
 
 
-def _events(backend: Backend[CheckState], rows: Sequence[_Row], *, hidden: bool) -> Iterator[Event]:
+def _events(backend: Backend[CheckState], rows: Sequence[RequestRow], *, hidden: bool) -> Iterator[Event]:
     if not rows:
         return
     requests = [row.request for row in rows]

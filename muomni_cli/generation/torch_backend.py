@@ -23,7 +23,8 @@ from muomni_cli.core.errors import RequestError
 
 WIDTH = 32  # outputs per panel: two AVX-512 registers of fp32
 FIRST_MEDIA_ID = -2  # the first id of an embedding; -1 is PADDED_ROW
-ALL = frozenset({Capability.CACHE, Capability.RAGGED, Capability.TRUNCATE, Capability.EMBEDS})
+ALL = frozenset({Capability.CACHE, Capability.RAGGED, Capability.TRUNCATE, Capability.JOIN, Capability.EMBEDS})
+TOGETHER = frozenset({Capability.CACHE, Capability.RAGGED})  # capabilities that rows need to run together
 """The capabilities of a fast Thinker. One with a recurrent state may lack ``TRUNCATE``."""
 
 
@@ -73,6 +74,7 @@ class CacheGroup:
     ids: list[list[int]]
     cache: Cache | None
     hidden: Tensor | None = None  # (rows,D), if kept
+    media: Tensor | None = None  # (N,D), of negative ids: row n has the id FIRST_MEDIA_ID - n
 
 
 class TorchBackend:
@@ -101,7 +103,7 @@ class TorchBackend:
         self.capabilities = capabilities
         self.prefix_cache = prefix_cache and Capability.CACHE in capabilities
         self._kept: list[CacheGroup] = []
-        self._media: Tensor | None = None  # (N,D): row n has the id FIRST_MEDIA_ID - n
+        self._media: Tensor | None = None  # as of a group
         assert isinstance(thinker, nn.Module)
         self._module = thinker
         self._device = next(thinker.parameters()).device
@@ -131,16 +133,33 @@ class TorchBackend:
             for group, part in zip(held, parts, strict=True)
         ]
         self._kept = []  # an interrupt may leave a cache that does not match its group
+        for group in groups:
+            group.media = self._media
         logits = [self._read(group, part) for group, part in zip(groups, parts, strict=True)]
         self._kept = groups if self.prefix_cache else []
         return groups, np.concatenate(logits)
 
     def step(self, state: list[CacheGroup], tokens: NDArray[np.int64]) -> NDArray[np.float32]:
-        rows = [[] if token == PADDED_ROW else [token] for token in tokens.tolist()]
+        rows = iter([[] if token == PADDED_ROW else [token] for token in tokens.tolist()])
         self._kept = []
-        logits = [self._add(group, part) for group, part in zip(state, self._split(rows), strict=True)]
+        logits = [self._add(group, [next(rows) for _ in group.ids]) for group in state]
         self._kept = state if self.prefix_cache else []
         return np.concatenate(logits)
+
+    def select(self, state: list[CacheGroup], rows: Sequence[int]) -> list[CacheGroup]:
+        first, left = 0, []
+        for group in state:
+            own = [row - first for row in rows if first <= row < first + len(group.ids)]
+            first += len(group.ids)
+            if own:
+                left.append(group if len(own) == len(group.ids) else self._joined([(group, own)]))
+        return left
+
+    def merge(self, states: Sequence[list[CacheGroup]]) -> list[CacheGroup]:
+        groups = [group for state in states for group in state]
+        if len(groups) < 2 or not TOGETHER | {Capability.JOIN} <= self.capabilities:
+            return groups
+        return [self._joined([(group, list(range(len(group.ids)))) for group in groups])]
 
     def hidden(self, state: list[CacheGroup]) -> NDArray[np.float32]:
         assert self._keeps_hidden, "requested at construction"
@@ -150,12 +169,24 @@ class TorchBackend:
 
     def _split(self, rows: list[list[int]]) -> list[list[list[int]]]:
         """Which rows run together."""
-        return [rows] if {Capability.RAGGED, Capability.CACHE} <= self.capabilities else [[row] for row in rows]
+        return [rows] if self.capabilities >= TOGETHER else [[row] for row in rows]
 
     @torch.inference_mode()
     def _new_group(self, rows: int, room: int) -> CacheGroup:
         cache = self.thinker.new_cache(rows, room) if Capability.CACHE in self.capabilities else None
         return CacheGroup([[] for _ in range(rows)], cache)
+
+    @torch.inference_mode()
+    def _joined(self, parts: Sequence[tuple[CacheGroup, list[int]]]) -> CacheGroup:
+        """A new group of the given rows of each group, which have caches."""
+        caches = [group.cache for group, _ in parts]
+        joined = CacheGroup([group.ids[row] for group, rows in parts for row in rows], None)
+        joined.cache = self.thinker.new_cache(len(joined.ids), max(cache.capacity for cache in caches if cache))
+        start = 0
+        for cache, (_, rows) in zip(caches, parts, strict=True):
+            joined.cache.copy_rows(start, cache, rows)
+            start += len(rows)
+        return joined
 
     def _serves(self, group: CacheGroup, prompts: list[list[int]]) -> bool:
         """Whether the group can be made to hold ``prompts``."""
@@ -184,7 +215,9 @@ class TorchBackend:
         ids = torch.tensor([row + [0] * (width - len(row)) for row in todo], device=self._device)
         ragged = None if min(lengths) == width else lengths
         if any(token < 0 for row in todo for token in row):
-            output = self.thinker(embeds=self._embed(ids), cache=group.cache, lengths=ragged, last_only=True)
+            output = self.thinker(
+                embeds=self._embed(ids, group.media), cache=group.cache, lengths=ragged, last_only=True
+            )
         else:
             output = self.thinker(ids, cache=group.cache, lengths=ragged, last_only=True)
         if self._keeps_hidden:
@@ -193,12 +226,12 @@ class TorchBackend:
         logits: Tensor = output.logits[:, -1].float().cpu()
         return logits.numpy()
 
-    def _embed(self, ids: Tensor) -> Tensor:
+    def _embed(self, ids: Tensor, media: Tensor | None) -> Tensor:
         """(B,T) ids, some of them negative -> (B,T,D)."""
-        assert self._media is not None, "negative ids come from add_embeddings"
+        assert media is not None, "negative ids come from add_embeddings"
         embeds = self.thinker.embed(ids.clamp(min=0))
         row, place = (ids < 0).nonzero(as_tuple=True)
-        embeds[row, place] = self._media[FIRST_MEDIA_ID - ids[row, place]]
+        embeds[row, place] = media[FIRST_MEDIA_ID - ids[row, place]]
         return embeds
 
 

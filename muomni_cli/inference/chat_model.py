@@ -18,6 +18,7 @@ from muomni_cli.core.errors import RequestError
 from muomni_cli.data.media import Modality
 from muomni_cli.data.prompt import chat_ids, one_shot_ids, require_room
 from muomni_cli.generation import Backend, Finish, Request, generate
+from muomni_cli.generation.batch import ContinuousBatch
 from muomni_cli.inference.media_input import Encode, MediaEmbeddings, ModalityEncoders
 from muomni_cli.inference.settings import GenerationSettings
 from muomni_cli.models.engines import modalities_of
@@ -73,6 +74,7 @@ class ChatModel:
         modalities: encoders by modality, in the order in which their tokens precede the text.
         notice: called when an input is truncated.
         hidden: the backend returns hidden states.
+        batch: decodes answers together with those of other chat models; None: alone.
     """
 
     backend: Backend[Any]
@@ -82,6 +84,7 @@ class ChatModel:
     modalities: Mapping[str, Modality] = field(default_factory=dict)
     notice: Callable[[str], None] = _ignore
     hidden: bool = False
+    batch: ContinuousBatch | None = None
 
     @property
     def context(self) -> int:
@@ -133,7 +136,11 @@ class ChatModel:
         form fits."""
         own = settings.sampling, settings.seed, settings.max_tokens, settings.stop, settings.loop_guard, settings.form
         begin = time.perf_counter()
-        events = generate(self.backend, self.tokenizer, [Request(ids, *own)], hidden=self.hidden)
+        request = Request(ids, *own)
+        if self.batch is None:
+            events = generate(self.backend, self.tokenizer, [request], hidden=self.hidden)
+        else:
+            events = self.batch.generate(request, self.backend, hidden=self.hidden)
 
         def pieces() -> Iterator[TextChunk]:
             for event in events:
@@ -148,7 +155,12 @@ class ChatModel:
 
 
 def chat_model(
-    engine: Engine, notice: Callable[[str], None] = _ignore, *, prefix_cache: bool = False, hidden: bool = False
+    engine: Engine,
+    notice: Callable[[str], None] = _ignore,
+    *,
+    prefix_cache: bool = False,
+    hidden: bool = False,
+    batch: ContinuousBatch | None = None,
 ) -> ChatModel:
     """The chat model of an engine.
 
@@ -157,11 +169,19 @@ def chat_model(
         notice: called when an input is truncated.
         prefix_cache: for a conversation: reuse the cache between its turns.
         hidden: return the Thinker's hidden states, which a Talker can use.
+        batch: of this engine, to decode the answers together with others.
 
     Raises:
         RequestError: the model has no Thinker or no tokenizer.
     """
     backend = engine.backend(prefix_cache=prefix_cache, hidden=hidden)
     return ChatModel(
-        backend, engine.tokenizer(), engine.source("thinker"), engine.encode, modalities_of(engine), notice, hidden
+        backend,
+        engine.tokenizer(),
+        engine.source("thinker"),
+        engine.encode,
+        modalities_of(engine),
+        notice,
+        hidden,
+        batch,
     )

@@ -61,6 +61,19 @@ class KVCache:
                 )
         self._lengths = list(lengths)
 
+    def copy_rows(self, start: int, source: KVCache, rows: Sequence[int]) -> None:
+        """Replace the rows of this cache from ``start`` on by ``rows`` of ``source``. RequestError if one does not
+        fit."""
+        for number, row in enumerate(rows, start):
+            length = source._lengths[row]
+            if length > self.capacity:
+                raise RequestError(
+                    f"the cache has room for {self.capacity} tokens; the row holds {length}", "make the cache larger"
+                )
+            self.keys[:, number, :, :length] = source.keys[:, row, :, :length]
+            self.values[:, number, :, :length] = source.values[:, row, :, :length]
+            self._lengths[number] = length
+
     @property
     def uniform(self) -> bool:
         return self._lengths.count(self._lengths[0]) == len(self._lengths)

@@ -255,7 +255,7 @@ class Stack(nn.Module):
         Raises:
             RequestError: more tokens than ``ctx_len`` or than the cache has room for.
         """
-        if cache is not None and lengths is None and x.shape[1] == 1 and cache.uniform and not torch.is_grad_enabled():
+        if cache is not None and lengths is None and x.shape[1] == 1 and not torch.is_grad_enabled():
             return self._step(x[:, 0], cache)[:, None]
         counts = [x.shape[1]] * x.shape[0] if lengths is None else list(lengths)
         span = self._span(x.shape[1], counts, cache) if causal else self._open_span(x.shape[1], counts)
@@ -266,12 +266,18 @@ class Stack(nn.Module):
         return self.norm(x)  # type: ignore[no-any-return]
 
     def _step(self, x: Tensor, cache: KVCache) -> Tensor:
-        """(B,D) embeddings of one more token in rows of equal length -> (B,D) states after the final norm."""
-        position, counts = cache.lengths[0], [1] * len(x)
-        self._require_context(position + 1)
+        """(B,D) embeddings of one more token in every row -> (B,D) states after the final norm."""
+        lengths, counts = cache.lengths, [1] * len(x)
+        self._require_context(max(lengths) + 1)
         cache.reserve(counts)
         self._decoder = self._decoder or Decoder(self.blocks, self.sizes)  # type: ignore[arg-type]
-        states = self._decoder.step(x, self.rope_cos[position], self.rope_sin[position], cache)
+        if cache.uniform:
+            cos, sin, mask = self.rope_cos[lengths[0]], self.rope_sin[lengths[0]], None
+        else:  # each row has its own rotations and mask
+            places = torch.tensor(lengths, device=x.device)
+            cos, sin = self.rope_cos[places][:, None], self.rope_sin[places][:, None]
+            mask = torch.arange(max(lengths) + 1, device=x.device) <= places[:, None, None, None]
+        states = self._decoder.step(x, cos, sin, cache, mask)
         cache.commit(counts)
         return self.norm(states)  # type: ignore[no-any-return]
 
@@ -324,7 +330,7 @@ class Layer(NamedTuple):
 
 
 class Decoder:
-    """Decode steps for rows of equal length. The weights of ``blocks`` may be changed in place, but not replaced."""
+    """Decode steps. The weights of ``blocks`` may be changed in place, but not replaced."""
 
     def __init__(self, blocks: Iterable[Block], sizes: StackSettings) -> None:
         self.layers = [
@@ -345,10 +351,11 @@ class Decoder:
         self.sections = [self.heads + self.kv_heads, self.kv_heads]
 
     @torch.no_grad()
-    def step(self, x: Tensor, cos: Tensor, sin: Tensor, cache: KVCache) -> Tensor:
+    def step(self, x: Tensor, cos: Tensor, sin: Tensor, cache: KVCache, mask: Tensor | None = None) -> Tensor:
         """(B,D) embeddings -> (B,D) states before the final norm.
 
-        ``cos`` and ``sin`` (1,Dh) are those of the position; the cache has reserved one token per row.
+        ``cos`` and ``sin`` (1,Dh) or (B,1,1,Dh) are those of the position; the cache has reserved one token per row.
+        ``mask`` (B,1,1,S): true where a row may attend; None if everywhere.
         """
         batch, eps, width, head = len(x), self.eps, self.width, (self.head_dim,)
         for number, layer in enumerate(self.layers):
@@ -361,7 +368,7 @@ class Decoder:
             turned = torch.addcmul(turning * cos, turning.roll(self.head_dim // 2, dims=3), sin)
             query = turned.narrow(1, 0, self.heads).reshape(batch, self.kv_heads, -1, self.head_dim)
             keys, values = cache.write(number, turned.narrow(1, self.heads, self.kv_heads), value)
-            mixed = F.scaled_dot_product_attention(query, keys, values)
+            mixed = F.scaled_dot_product_attention(query, keys, values, attn_mask=mask)
             x = x + layer.out(mixed.reshape(batch, -1))
             gate, up = layer.gate_up(torch.rms_norm(x, width, layer.mlp_norm, eps)).chunk(2, dim=1)
             x = x + layer.down(F.silu(gate) * up)

@@ -84,7 +84,7 @@ async def chat(service: Service, request: Request) -> Response:
     """Answer a conversation."""
     body = await json_body(request, ChatRequest, CHAT_NEUTRAL)
     job = job_of(service, body, await asyncio.to_thread(answer_form, body))
-    stream = job.model.worker.submit(lambda model, events: run(job, model, events))
+    stream = job.model.worker.submit(lambda model, events: run(job, model, events), together=not job.form)
     if not body.stream:
         pieces: list[ChatEvent] = await collected(request, stream)
         return JSONResponse(completion(service, job, pieces).model_dump(exclude_unset=False))
@@ -163,7 +163,10 @@ def run(job: ChatJob, model: Model, events: EventStream) -> None:
     for choice in range(job.choices):
         seed = (job.seed + choice) % 2**64
         hidden = bool(job.form)
-        reply = model.reply(messages, hidden=hidden, notice=_refuse, seed=seed, **cast("Any", job.options))
+        together = job.model.worker.together
+        reply = model.reply(
+            messages, hidden=hidden, together=together, notice=_refuse, seed=seed, **cast("Any", job.options)
+        )
         events.put(ChatEvent(choice, prompt_tokens=reply.prompt_tokens))
         trace = TokenTrace(model, reply.answer.tokens).new if job.request.trace else tuple
         seconds = 0.0

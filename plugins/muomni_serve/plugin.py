@@ -46,6 +46,10 @@ def serve(
     max_pixels: Annotated[float, typer.Option(min=0.001, help="Largest image, in millions of pixels.")] = 50.0,
     max_text: Annotated[int, typer.Option(min=1, help="Longest text to speak, in characters.")] = 4096,
     grace: Annotated[float, typer.Option(min=0, help="Seconds that answers may take after a stop signal.")] = 3.0,
+    exact: Annotated[
+        bool,
+        typer.Option("--exact", help="Answer one request of a model at a time: the same bytes whoever else is served."),
+    ] = False,
     language: Annotated[str, typer.Option(help="Language of transcripts, which clients may name.")] = "en",
     device: Annotated[str, typer.Option(help="Device: auto, cpu, cuda or cuda:1.")] = "auto",
     threads: Annotated[int | None, typer.Option(min=1, help="Number of CPU threads.")] = None,
@@ -74,6 +78,7 @@ def serve(
         max_pixels=round(max_pixels * 1e6),
         max_text=max_text,
         grace=grace,
+        exact=exact,
         language=language,
         device=device,
         threads=threads,

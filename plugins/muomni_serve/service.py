@@ -15,6 +15,7 @@ from muomni_serve.responses import ModelEntry
 from muomni_serve.settings import ServeSettings
 from muomni_serve.worker import ModelWorker
 
+ROWS = 16  # chats of a model at a time; its batch takes as many
 LATENCIES = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 
@@ -124,7 +125,8 @@ def _worker(spec: str | None, model: Model, settings: ServeSettings) -> ModelWor
     def again() -> Model:
         return opened.pop() if opened else load(spec, device=settings.device, threads=settings.threads)
 
-    return ModelWorker(again, settings.keep, settings.queue, settings.timeout)
+    rows = 1 if settings.exact else ROWS
+    return ModelWorker(again, settings.keep, settings.queue, settings.timeout, rows)
 
 
 def _entry(name: str, model: Model) -> ModelEntry:

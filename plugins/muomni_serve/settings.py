@@ -34,6 +34,7 @@ class ServeSettings:
         max_pixels: of an image.
         max_text: characters of a text to speak.
         grace: seconds that answers may take after a stop signal.
+        exact: one request of a model at a time, instead of chats together.
         language: of transcripts.
         device: see :func:`muomni_cli.load`.
         threads: see :func:`muomni_cli.load`.
@@ -55,6 +56,7 @@ class ServeSettings:
     max_pixels: int = 50_000_000
     max_text: int = 4096
     grace: float = 3.0
+    exact: bool = False
     language: str = "en"
     device: str = "auto"
     threads: int | None = None

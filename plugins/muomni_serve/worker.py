@@ -1,7 +1,9 @@
-"""The thread that runs a model, with its queue; what it makes is streamed into asyncio.
+"""The threads that run a model, with their queues; what they make is streamed into asyncio.
 
-This is the only place that knows how requests share a model. Routes hand a :data:`Work` to :meth:`ModelWorker.submit`
-and read its events from the :class:`EventStream` that they get back.
+Requests that decode text alone have threads of their own, so that their rows meet in the model's batch
+(:mod:`muomni_cli.generation.batch`); all others run one after the other. This is the only place that knows how requests
+share a model. Routes hand a :data:`Work` to :meth:`ModelWorker.submit` and read its events from the
+:class:`EventStream` that they get back.
 """
 
 from __future__ import annotations
@@ -22,7 +24,8 @@ from muomni_serve.errors import ApiError, from_failure
 LOG = logging.getLogger("muomni.serve")
 Item = TypeVar("Item")
 
-PATIENCE = 5.0  # seconds for the end of a thread, which may be inside a long call
+PATIENCE = 5.0  # seconds for the end of all threads, which may be inside a long call
+FOREVER = 1e9  # seconds, and more: threads cannot wait for longer
 
 
 class Abandoned(Exception):  # noqa: N818 - nothing went wrong
@@ -107,7 +110,39 @@ class EventStream:
 
 
 Work = Callable[[Model, EventStream], None]
-"""What a request has a model do, in the model's thread: it puts what it makes into the stream."""
+"""What a request has a model do, in a thread of the model: it puts what it makes into the stream."""
+
+
+class Lane:
+    """A queue of works, and the threads that take them from it, which are started when they are needed.
+
+    Args:
+        threads: works that run at the same time.
+        run: takes works from the queue until the worker is closed.
+    """
+
+    def __init__(self, threads: int, run: Callable[[Lane], None]) -> None:
+        self.threads, self._run = threads, run
+        self.queue: queue.Queue[tuple[EventStream, Work] | None] = queue.Queue()
+        self.streams: set[EventStream] = set()  # those whose end was not read
+        self._started: list[threading.Thread] = []
+
+    def put(self, stream: EventStream, work: Work) -> None:
+        self.streams.add(stream)
+        self.queue.put((stream, work))
+        if len(self._started) < min(self.threads, len(self.streams)):
+            thread = threading.Thread(target=self._run, args=(self,), name="muomni-model", daemon=True)
+            self._started.append(thread)
+            thread.start()
+
+    def close(self, until: float) -> None:
+        """End the threads at the next events of the works that run; waits for them, but not longer than ``until``."""
+        for stream in list(self.streams):
+            stream.abandoned.set()
+        for _ in self._started:
+            self.queue.put(None)
+        for thread in self._started:
+            thread.join(max(0.0, until - time.monotonic()))
 
 
 class ModelWorker:
@@ -118,16 +153,18 @@ class ModelWorker:
         keep: seconds.
         most: requests that may wait.
         seconds: until an answer must be complete.
+        rows: requests that are decoded together; with 1, everything runs one after the other.
     """
 
-    def __init__(self, load: Callable[[], Model], keep: float, most: int, seconds: float) -> None:
+    def __init__(self, load: Callable[[], Model], keep: float, most: int, seconds: float, rows: int = 1) -> None:
         self._load, self._keep, self._most, self._seconds = load, keep, most, seconds
-        self._queue: queue.Queue[tuple[EventStream, Work] | None] = queue.Queue()
-        self._waiting: set[EventStream] = set()
-        self._running: EventStream | None = None
+        self.together = rows > 1
+        self._alone = Lane(1, self._run)
+        self._rows = Lane(rows, self._run) if self.together else self._alone
+        self._running: set[EventStream] = set()
         self._model: Model | None = None
-        self._thread = threading.Thread(target=self._run, name="muomni-model", daemon=True)
-        self._thread.start()
+        self._opening = threading.Lock()  # of the model, of what runs, and of when it last did
+        self._used = time.monotonic()
 
     @property
     def loaded(self) -> bool:
@@ -137,54 +174,63 @@ class ModelWorker:
     @property
     def waiting(self) -> int:
         """Requests that wait or run; one that was abandoned runs until its next event."""
-        return len(self._waiting) + (self._running is not None and self._running not in self._waiting)
+        return len(self._alone.streams | self._rows.streams | self._running)
 
-    def submit(self, work: Work) -> EventStream:
-        """Queue ``work``; called in an event loop. ApiError (429) if too many wait already."""
-        if len(self._waiting) > self._most:
+    def submit(self, work: Work, *, together: bool = False) -> EventStream:
+        """Queue ``work``; called in an event loop. ``together``: it decodes text alone, by replies that the model
+        decodes together. ApiError (429) if too many wait already."""
+        lane = self._rows if together else self._alone
+        if len(lane.streams) >= self._most + lane.threads:
             raise ApiError(
                 429,
                 f"{self._most} requests wait for this model already: try again later",
                 code="queue_full",
                 headers={"Retry-After": "1"},
             )
-        stream = EventStream(asyncio.get_running_loop(), self._seconds, self._waiting.discard)
-        self._waiting.add(stream)
-        self._queue.put((stream, work))
+        stream = EventStream(asyncio.get_running_loop(), self._seconds, lane.streams.discard)
+        lane.put(stream, work)
         return stream
 
     def cancel_all(self, error: ApiError) -> None:
         """End everything that waits or runs; called in the event loop."""
-        for stream in list(self._waiting):
+        for stream in self._alone.streams | self._rows.streams:
             stream.cancel(error)
 
     def close(self) -> None:
-        """End the thread at the next event of the work that is running; waits a few seconds for it."""
-        for stream in list(self._waiting):
-            stream.abandoned.set()
-        self._queue.put(None)
-        self._thread.join(PATIENCE)
+        """End the threads at the next events of the works that are running; waits a few seconds for them."""
+        until = time.monotonic() + PATIENCE
+        for lane in {self._alone, self._rows}:
+            lane.close(until)
+        self._unload()
 
-    def _run(self) -> None:
+    def _run(self, lane: Lane) -> None:
         while True:
             try:
-                item = self._queue.get(timeout=self._keep if self.loaded and self._keep < 1e9 else None)
+                item = lane.queue.get(timeout=self._idle())
             except queue.Empty:
-                self._unload()
+                self._unload(unused=self._keep)
                 continue
             if item is None:
-                self._unload()
                 return
-            self._running = item[0]
+            with self._opening:
+                self._running.add(item[0])
             self._serve(*item)
-            self._running = None
+            with self._opening:
+                self._running.discard(item[0])
+                self._used = time.monotonic()
+
+    def _idle(self) -> float | None:
+        """Seconds that a thread waits for work before the model may be unloaded."""
+        if not self.loaded or self._keep >= FOREVER:
+            return None
+        if self._running:
+            return self._keep
+        return max(0.01, self._used + self._keep - time.monotonic())
 
     def _serve(self, stream: EventStream, work: Work) -> None:
         try:
             if not stream.abandoned.is_set():
-                if self._model is None:
-                    self._model = self._load()
-                work(self._model, stream)
+                work(self._opened(), stream)
                 stream.end()
         except Abandoned:
             pass
@@ -194,7 +240,15 @@ class ModelWorker:
             with suppress(Abandoned):
                 stream.end(failure)
 
-    def _unload(self) -> None:
-        if self._model is not None:
-            self._model.close()
-            self._model = None
+    def _opened(self) -> Model:
+        with self._opening:
+            if self._model is None:
+                self._model = self._load()
+            return self._model
+
+    def _unload(self, unused: float = 0.0) -> None:
+        """Close the model if nothing runs and it was not used for ``unused`` seconds."""
+        with self._opening:
+            if self._model is not None and not self._running and time.monotonic() >= self._used + unused:
+                self._model.close()
+                self._model = None

@@ -101,7 +101,7 @@ def _step(module: CursorTalker) -> Graph:
 
     def reference(before: Tensor, plan: Tensor, *past: Tensor) -> tuple[Tensor, ...]:
         cache = filled(module.stack, past, plan.shape[1])
-        return module.states(before, plan, cache), *held_by(cache)
+        return module.states(before, plan, cache), *held_by(cache, past)
 
     codes = GraphInput("before", ("batch", "time", module.codes.codebooks), GraphInput.below(module.codes.size))
     inputs = [codes, GraphInput("plan", ("batch", "time", config.d_model))]

@@ -16,19 +16,20 @@ from muomni_cli.nn.onnx_stack import FunctionGraph, cached_graph, filled, grow, 
 from muomni_thinker.model import Transformer
 
 
-def think(model: Transformer, embeds: Tensor, *past: Tensor) -> tuple[Tensor, ...]:
-    """(B,T,D) embeddings and cache -> (B,T,V) logits, (B,T,D) states after the final norm, and cache; see
-    :func:`muomni_cli.nn.onnx_stack.grow`."""
-    hidden, present = grow(model, embeds, past)
+def think(model: Transformer, embeds: Tensor, padding: Tensor, *past: Tensor) -> tuple[Tensor, ...]:
+    """(B,T,D) embeddings, (B,) empty places of the cache, and cache -> (B,T,V) logits, (B,T,D) states after the final
+    norm, and cache; see :func:`muomni_cli.nn.onnx_stack.grow`."""
+    hidden, present = grow(model, embeds, past, padding)
     return model.read_out(hidden), hidden, *present
 
 
 def graphs(module: Transformer) -> list[Graph]:
-    def by_its_cache(embeds: Tensor, *past: Tensor) -> tuple[Tensor, ...]:
-        cache = filled(module, past, embeds.shape[1])
+    def by_its_cache(embeds: Tensor, padding: Tensor, *past: Tensor) -> tuple[Tensor, ...]:
+        cache = filled(module, past, embeds.shape[1], padding)
         output = module(embeds=embeds, cache=cache)
-        return output.logits, output.hidden, *held_by(cache)
+        return output.logits, output.hidden, *held_by(cache, past)
 
+    thinker = FunctionGraph(module, think)
     embeds = GraphInput("inputs_embeds", ("batch", "time", module.config.d_model))
     outputs = ["logits", "hidden"]
     return [
@@ -44,7 +45,7 @@ def graphs(module: Transformer) -> list[Graph]:
             },
             tolerance=0.0,
         ),
-        cached_graph("thinker", module.config, FunctionGraph(module, think), [embeds], outputs, by_its_cache),
+        cached_graph("thinker", module.config, thinker, [embeds], outputs, by_its_cache, padded=True),
     ]
 
 

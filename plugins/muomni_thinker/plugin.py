@@ -57,7 +57,14 @@ def register_thinkers() -> list[ThinkerPart]:
             peers={"transformers": "muomni_thinker.peer:llama"},
             test_config={"d_model": 32, "n_layers": 2, "n_heads": 2, "d_ff": 64, "ctx_len": 24},
             capabilities=frozenset(
-                {Capability.CACHE, Capability.RAGGED, Capability.TRUNCATE, Capability.EMBEDS, Capability.CAUSAL}
+                {
+                    Capability.CACHE,
+                    Capability.RAGGED,
+                    Capability.TRUNCATE,
+                    Capability.JOIN,
+                    Capability.EMBEDS,
+                    Capability.CAUSAL,
+                }
             ),
         )
     ]

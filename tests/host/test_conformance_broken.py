@@ -68,6 +68,7 @@ def thinker(attribute: str, **changes: Any) -> ThinkerPart:
         ("PiecesSpoilIt", "chunks", "pieces of"),
         ("MindsItsNeighbors", "ragged", "of a row of"),
         ("CannotBeCut", "truncate", "cut to 6"),
+        ("MixesRowsUp", "join", "after a prompt of"),
         ("PrefersIds", "embeds", "largest difference"),
         ("TakesTheFirst", "last-only", "largest difference"),
         ("KeepsItsOwnHead", "head", "head_weight.T"),

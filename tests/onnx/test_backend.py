@@ -17,8 +17,11 @@ from muomni_cli.contract.models import PADDED_ROW
 from muomni_onnx import backend as backends
 from muomni_onnx.backend import OnnxBackend
 from muomni_onnx.sessions import GraphSession, Value
+from muomni_text.byte_level import ByteTable
 from tests.onnx.thinker_parts import CONTEXT, VOCABULARY, WIDTH, write_summing
+from tests.traffic import said_alone, said_together, some_requests
 
+LETTERS = ByteTable([b""] * 6 + [bytes([97 + place]) for place in range(VOCABULARY - 6)])
 TOLERANCE = 1e-5
 """Of a logit (they are about 3): a larger matrix product adds the same numbers in another order."""
 
@@ -38,11 +41,12 @@ def make(tiny: tuple[Path, dict[str, Any]], request: pytest.FixtureRequest) -> A
     """Makes a backend whose Thinker counts its calls; its caches are arrays, or bound to a device (here the CPU)."""
     folder, entry = tiny
 
-    def made(**options: bool) -> tuple[OnnxBackend, list[tuple[int, ...]]]:
+    def made(*, padded: bool = True, **options: bool) -> tuple[OnnxBackend, list[tuple[int, ...]]]:
         thinker = Counted(folder / "thinker.onnx", 1, kept=entry["states"].values(), bind=request.param)
         thinker.calls = []
         embed = GraphSession(folder / "embed.onnx", 1)
-        return OnnxBackend(embed, thinker, entry, CONTEXT, **options), thinker.calls
+        inputs = {name: axes for name, axes in entry["inputs"].items() if padded or name != "padding"}
+        return OnnxBackend(embed, thinker, {**entry, "inputs": inputs}, CONTEXT, **options), thinker.calls
 
     return made
 
@@ -76,16 +80,53 @@ def test_every_row_gives_what_it_gives_alone(make: Any, seed: int) -> None:
             np.testing.assert_allclose(hidden[row], alone.hidden(own)[0], atol=TOLERANCE)
 
 
-def test_rows_of_equal_length_run_in_one_call(make: Any) -> None:
+def test_prompts_of_equal_length_run_in_one_call_and_then_all_rows(make: Any) -> None:
     backend, calls = make()
     state, _ = backend.begin([[1, 2, 3], [4, 5], [6, 7, 8], [9, 10]], CONTEXT)
     assert sorted(calls) == [(2, 2), (2, 3)]
+    calls.clear()
+    backend.step(state, np.array([1, 2, 3, 4]))
+    assert calls == ([(4, 1)] if backend.ragged else [(2, 1), (2, 1)])
+    calls.clear()
+    backend.step(state, np.array([PADDED_ROW, 2, 3, PADDED_ROW]))
+    assert calls == ([(2, 1)] if backend.ragged else [(1, 1), (1, 1)])
+
+
+def test_without_padding_only_rows_of_equal_length_run_in_one_call(make: Any) -> None:
+    backend, calls = make(padded=False)
+    state, _ = backend.begin([[1, 2, 3], [4, 5], [6, 7, 8], [9, 10]], CONTEXT)
     calls.clear()
     backend.step(state, np.array([1, 2, 3, 4]))
     assert calls == [(2, 1), (2, 1)]
     calls.clear()
     backend.step(state, np.array([PADDED_ROW, 2, 3, PADDED_ROW]))
     assert calls == [(1, 1), (1, 1)]
+
+
+def test_places_that_are_empty_in_all_rows_are_not_kept(make: Any) -> None:
+    backend, _ = make()
+    if not backend.ragged:
+        pytest.skip("bound sessions take no optional inputs")
+    state, _ = backend.begin([[1] * 20, [2]], CONTEXT)
+    backend.step(state, np.array([3, 4]))
+    assert (state[1].begin, state[1].group.length) == (19, 21)
+    state = backend.select(state, [1])
+    backend.step(state, np.array([5]))
+    assert (state[0].begin, state[0].group.length) == (0, 3)
+
+
+@pytest.mark.parametrize("padded", [True, False])
+@pytest.mark.parametrize("seed", range(3))
+def test_nobody_minds_who_comes_and_goes(make: Any, seed: int, padded: bool) -> None:
+    random = np.random.default_rng(seed)
+    requests = some_requests(random, 12, VOCABULARY, CONTEXT)
+
+    def one() -> OnnxBackend:
+        return make(padded=padded)[0]  # type: ignore[no-any-return]
+
+    said, abandoned, _ = said_together(one, LETTERS, requests, random)
+    for number, alone in enumerate(said_alone(one, LETTERS, requests)):
+        assert said[number] == (alone[: len(said[number])] if number in abandoned else alone)
 
 
 def test_a_few_rows_that_rest_are_carried_and_many_are_left_behind(make: Any) -> None:

@@ -25,10 +25,10 @@ KEY = "sk-test"
 
 @pytest.fixture(scope="module")
 def strict() -> Iterator[Served]:
-    """A server with small limits, a key, and pages of one origin."""
+    """A server with small limits, a key, and pages of one origin, which does one thing at a time."""
     with serving(
         api_key=KEY, origins=("https://pages.test",), hosts=("speech.test",), max_body=300_000, max_audio=2.0,
-        max_pixels=10_000, upload_timeout=0.5, queue=1,
+        max_pixels=10_000, upload_timeout=0.5, queue=1, exact=True,
     ) as one:  # fmt: skip
         yield one
 
@@ -306,7 +306,7 @@ def test_a_stop_ends_streams_with_an_error_event() -> None:
     with serving() as server, httpx.stream("POST", f"{server.url}/v1/audio/speech", json=spoken, timeout=60) as answer:
         lines = (line for line in answer.iter_lines() if line)
         next(lines)
-        (stream,) = server.service.models["nano"].worker._waiting
+        (stream,) = server.service.models["nano"].worker._alone.streams
         stream.loop.call_soon_threadsafe(server.service.stop)
         *_, last = lines
     assert json.loads(last.removeprefix("data: "))["error"]["code"] == "server_stopping"

@@ -66,6 +66,21 @@ class CannotBeCut(Transformer):
         return cache
 
 
+class MixesRowsUp(Transformer):
+    """A row that is copied into another cache has the past of its neighbor."""
+
+    def new_cache(self, batch: int, capacity: int) -> Any:
+        cache = super().new_cache(batch, capacity)
+        copy = cache.copy_rows
+
+        def copy_rows(start: int, source: Any, rows: Any) -> None:
+            copy(start, source, rows)
+            cache.keys.copy_(cache.keys.roll(1, 1))
+
+        cache.copy_rows = copy_rows  # type: ignore[method-assign]
+        return cache
+
+
 class PrefersIds(Transformer):
     """Embeddings go another way."""
 

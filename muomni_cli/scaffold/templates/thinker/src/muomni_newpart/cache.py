@@ -40,3 +40,11 @@ class StateCache:
     def truncate(self, lengths: Sequence[int]) -> None:
         """Impossible, so the capability is not declared: old inputs are gone."""
         raise NotImplementedError("a cache of fixed size cannot be truncated")
+
+    def copy_rows(self, start: int, source: StateCache, rows: Sequence[int]) -> None:
+        """Replace the rows from ``start`` on by ``rows`` of ``source``."""
+        places = slice(start, start + len(rows))
+        for layer, other in enumerate(source.held):
+            self.held[layer] = self.held[layer].clone()
+            self.held[layer][places] = other[list(rows)]
+        self._lengths[places] = [source.lengths[row] for row in rows]

@@ -17,7 +17,9 @@ def register_thinkers() -> list[ThinkerPart]:
             build="muomni_newpart.model:Newpart",
             graphs="muomni_newpart.graphs:graphs",
             test_config={"d_model": 32, "n_layers": 3, "ctx_len": 24},
-            capabilities=frozenset({Capability.CACHE, Capability.RAGGED, Capability.EMBEDS, Capability.CAUSAL}),
+            capabilities=frozenset(
+                {Capability.CACHE, Capability.RAGGED, Capability.JOIN, Capability.EMBEDS, Capability.CAUSAL}
+            ),
         )
     ]
 

@@ -1,0 +1,176 @@
+"""Continuous batching: requests of one model decoded together, each joining and leaving at any token.
+
+The scheduling is that of Orca (Yu et al., OSDI 2022): the batch is formed anew for every step. A row's prompt is read
+alone, then the row takes part in the steps of all others until it ends or its consumer abandons it. Each row has the
+sampling, random numbers, stop strings, loop guard and form of its own request, so its tokens do not depend on the
+others, up to the rounding of larger matrix products.
+
+There is no thread of its own: a consumer that has no event runs the next step for everyone, while the others wait for
+theirs. Imports only numpy.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from muomni_cli.contract.models import Backend, Tokenizer
+from muomni_cli.generation.loop import Event, Request, RequestRow, rows_of
+
+MOST_ROWS = 16  # in one step; further requests wait until others end
+
+
+class BatchedRow:
+    """A request in a :class:`ContinuousBatch`.
+
+    Args:
+        row: the request in progress.
+        reader: reads its prompt, and holds its media.
+        hidden: its events carry hidden states.
+    """
+
+    def __init__(self, row: RequestRow, reader: Backend[Any], *, hidden: bool) -> None:
+        self.row, self.reader, self.hidden = row, reader, hidden
+        self.events: deque[Event] = deque()
+        self.error: BaseException | None = None
+        self.abandoned = False
+
+    @property
+    def over(self) -> bool:
+        """Whether it takes part in no further step."""
+        return self.abandoned or self.error is not None or not self.row.running
+
+    def advance(self, logits: NDArray[np.float32], hidden: NDArray[np.float32] | None) -> None:
+        """Draw the next token; what fails ends this row alone."""
+        try:
+            self.events.extend(self.row.advance(logits, hidden if self.hidden else None))
+        except Exception as error:
+            self.error = error
+
+
+class ContinuousBatch:
+    """Decodes requests together. Thread-safe.
+
+    Args:
+        backend: runs the steps; with hidden states if any request wants them.
+        tokenizer: of the Thinker.
+        most: rows in one step.
+    """
+
+    def __init__(self, backend: Backend[Any], tokenizer: Tokenizer, most: int = MOST_ROWS) -> None:
+        self._backend, self._tokenizer, self._most = backend, tokenizer, most
+        self._turn = threading.Condition()
+        self._stepping = False
+        self._waiting: deque[BatchedRow] = deque()
+        self._running: list[BatchedRow] = []
+        self._state: Any = None  # of the running rows
+
+    @property
+    def rows(self) -> int:
+        """How many requests run or wait."""
+        return sum(not one.over for one in (*self._running, *self._waiting))
+
+    def generate(self, request: Request, reader: Backend[Any], *, hidden: bool = False) -> Iterator[Event]:
+        """Continue a request until it finishes, as :func:`muomni_cli.generation.loop.generate` does. Abandoning the
+        iteration frees the row before the next step.
+
+        Args:
+            request: of any settings.
+            reader: a backend of the same model that reads the prompt; negative ids are its media. Its
+                hidden states are kept if ``hidden``.
+            hidden: the events carry the states that predicted their tokens.
+
+        Raises:
+            RequestError: at once, as of ``generate``.
+        """
+        (row,) = rows_of([request], self._tokenizer, self._backend.context)
+        return self._events(BatchedRow(row, reader, hidden=hidden))
+
+    def _events(self, own: BatchedRow) -> Iterator[Event]:
+        with self._turn:
+            self._waiting.append(own)
+        try:
+            finished = False
+            while not finished:
+                event = self._next(own)
+                finished = event.finish is not None
+                yield event
+        finally:
+            with self._turn:
+                own.abandoned = True
+                if not self._stepping and not self.rows:  # nobody would free the last row
+                    self._waiting.clear()
+                    self._running, self._state = [], None
+
+    def _next(self, own: BatchedRow) -> Event:
+        """The next event of a row; runs steps until there is one."""
+        while True:
+            with self._turn:
+                while self._stepping and not own.events and own.error is None:
+                    self._turn.wait()
+                if own.events:
+                    return own.events.popleft()
+                if own.error is not None:
+                    raise own.error
+                self._stepping = True
+            try:
+                self._step()
+            except BaseException as error:  # of the backend, or an interrupt: the states are of no use any more
+                for one in self._running:
+                    one.error = one.error or error
+                self._running, self._state = [], None
+                raise
+            finally:
+                with self._turn:
+                    self._stepping = False
+                    self._turn.notify_all()
+
+    def _step(self) -> None:
+        """One token for every row, the first one for those that wait."""
+        self._drop()
+        if self._running:
+            tokens = np.array([one.row.ids[-1] for one in self._running], np.int64)
+            logits = self._backend.step(self._state, tokens)
+            wanted = any(one.hidden for one in self._running)
+            hidden = self._backend.hidden(self._state) if wanted else [None] * len(tokens)
+            for one, own, state in zip(self._running, logits, hidden, strict=True):
+                one.advance(own, state)
+            self._drop()
+        self._join()
+
+    def _drop(self) -> None:
+        """Free the rows that are over."""
+        left = [number for number, one in enumerate(self._running) if not one.over]
+        if len(left) < len(self._running):
+            self._state = self._backend.select(self._state, left) if left else None
+            self._running = [self._running[number] for number in left]
+
+    def _join(self) -> None:
+        """Read the prompts of rows that wait, as far as there is room, and draw their first tokens."""
+        states = [self._state] if self._running else []
+        before = len(states)
+        while len(self._running) < self._most and (own := self._waits()) is not None:
+            ids, most = own.row.request.ids, own.row.request.max_tokens
+            try:
+                state, logits = own.reader.begin([ids], min(len(ids) + most, own.reader.context))
+                own.advance(logits[0], own.reader.hidden(state)[0] if own.hidden else None)
+            except Exception as error:
+                own.error = error
+            if not own.over:
+                states.append(state)
+                self._running.append(own)
+        if len(states) > before:
+            self._state = self._backend.merge(states)
+
+    def _waits(self) -> BatchedRow | None:
+        """The next row that waits and was not abandoned."""
+        with self._turn:
+            while self._waiting:
+                if not (own := self._waiting.popleft()).over:
+                    return own
+        return None
