@@ -117,7 +117,7 @@ SCALES = (  # name patterns of metrics and their scales; the first match counts
     ("at_bound", Scale("Shares of sentences that were cut off", LOW, 1.0)),
     ("length_*", Scale("Length, by that of the original", "near 1 is best")),
     ("mel_l1", Scale("Distance of log-mel spectra (mel_l1)", LOW)),
-    ("hop_bend", Scale("Bend of the wave at the borders of hops", "near 1 is best")),
+    ("hop_bend", Scale("Bend of the wave at the place of a hop where it is greatest", "near 1 is best")),
     ("bits_per_byte", Scale("Bits per byte of unseen text", LOW)),
     ("loss", Scale("Loss, in nats a token", LOW)),
 )

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from muomni_cli.commands.train import train
 from muomni_cli.contract.speech import most_frames
-from muomni_cli.eval.speech import hop_bend, shuffled
+from muomni_cli.eval.speech import hop_bend, hop_profile, shuffled
 from muomni_cli.recipe import load_recipe
 from muomni_cli.runs.checkpoint import build_part, model_tensors, write_checkpoint
 from muomni_cli.runs.run import RunFolder, part_entry
@@ -190,17 +190,31 @@ def test_the_bound_is_the_specifications(words: int, frames: int) -> None:
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.sampled_from([80, 160, 256]), st.floats(0.002, 0.05), st.integers(0, 99))
-def test_the_bend_tells_a_buzz_at_the_hops_from_none(hop: int, size: float, seed: int) -> None:
-    smooth = np.convolve(np.random.default_rng(seed).standard_normal(200 * hop), np.hanning(9) / 5, "same") * 0.1
+@given(st.sampled_from([80, 160, 256]), st.floats(0.002, 0.05), st.floats(0, 0.999), st.integers(0, 99))
+def test_the_bend_tells_a_buzz_at_any_place_of_the_hops_from_none(
+    hop: int, size: float, place: float, seed: int
+) -> None:
+    smooth = np.convolve(np.random.default_rng(seed).standard_normal(400 * hop), np.hanning(9) / 5, "same") * 0.1
     buzzing = smooth.copy()
-    buzzing[hop::hop] += 20 * size  # a click at every border
-    even, marked = hop_bend(smooth.astype(np.float32), hop), hop_bend(buzzing.astype(np.float32), hop)
+    buzzing[int(place * hop) :: hop] += 20 * size  # a click in every hop
+    even, marked = (hop_bend([hop_profile(wave.astype(np.float32), hop)]) for wave in (smooth, buzzing))
     assert even is not None
     assert marked is not None
-    assert 0.7 < even < 1.3
+    assert 1 <= even < 1.3
     assert marked > even
-    assert hop_bend(np.zeros(20 * hop, np.float32), hop) is None
+    silence = hop_profile(np.zeros(20 * hop, np.float32), hop)
+    assert silence.shape == (hop,)
+    assert hop_bend([silence]) is None
+    assert hop_bend([]) is None
+
+
+def test_the_bend_of_several_recordings_is_that_of_all_their_hops() -> None:
+    random = np.random.default_rng(0)
+    parts = [random.standard_normal(count * 160).astype(np.float32) for count in (50, 200)]
+    profiles = [hop_profile(part, 160) for part in parts]
+    whole = sum(profiles)
+    assert hop_bend(profiles) == pytest.approx(float(whole.max() / whole.mean()))
+    assert hop_bend(profiles) < max(hop_bend([one]) for one in profiles)
 
 
 def test_training_can_ask_how_its_codec_sounds(spoken: Path, monkeypatch: pytest.MonkeyPatch) -> None:
