@@ -132,7 +132,7 @@ class States:
                 target[batch] = slice(number, number + 1)
             held = arrays[id(row.group)]
             if gathered is None:
-                shape = [sizes.get(axis, size) for axis, size in zip(axes, held.shape, strict=True)]  # type: ignore[call-overload]
+                shape = [sizes.get(str(axis), size) for axis, size in zip(axes, held.shape, strict=True)]
                 gathered = np.zeros(shape, held.dtype)
             gathered[tuple(target)] = held[tuple(source)]
         assert gathered is not None, "the longest row holds tokens"
