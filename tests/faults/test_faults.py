@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TypeVar
@@ -38,6 +40,20 @@ def test_damaged_and_random_inputs_are_taken_or_refused(whole: Whole, tmp_path: 
 def test_damaged_models_are_refused_or_answer_as_before(whole: Whole, tmp_path: Path) -> None:
     report = last(corruption.Trials(whole, tmp_path).run(20, 0))
     assert report.faults == []
+
+
+def test_calls_keep_no_memory(whole: Whole) -> None:
+    if math.isnan(soak.allocated()):
+        pytest.skip("needs mallinfo2 of glibc 2.33 and later")
+    held = []
+    with load(whole.bundle, device="cpu", threads=1) as model:
+        asked = soak.requests(model)
+        for _ in range(6):
+            for request in asked:
+                soak.answer(request)
+            gc.collect()
+            held.append(soak.allocated())
+    assert max(held[3:]) - min(held[3:]) < 0.5, "megabytes, after caches are filled"
 
 
 def test_two_threads_get_the_answers_of_one(whole: Whole) -> None:
