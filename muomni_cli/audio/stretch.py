@@ -52,4 +52,5 @@ class MelStretch:
         self._returned = count
         forgotten = min(int(self._place(count)), self._given)
         self._held, self._start = self._held[max(0, forgotten - self._start) :], max(self._start, forgotten)
-        return first + share * (second - first)
+        made: NDArray[np.float32] = first + share * (second - first)
+        return made
