@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 Sampler = Callable[["NDArray[Any]"], int]
 """Draws one code from (K,) logits: greedily, or by temperature with the host's random generator."""
 SPEEDS = (0.5, 2.0)  # slowest and fastest speech, relative to the voice's own
-VOICE_SPEEDS = (0.9, 1.1)  # asked of a Talker; at others it speaks at 1, and its log-mel is stretched
+VOICE_SPEEDS = (0.9, 1.1)  # asked of a Talker; the rest of slower speech and all of faster is stretched
 FEWEST, MOST, EACH = 50, 1000, 30  # limits on the code frames of a text: 30 per token, but at least 50 and at most 1000
 EACH_LETTER = 6  # code frames, where that is more than by tokens
 

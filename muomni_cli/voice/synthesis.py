@@ -234,9 +234,9 @@ class Voice:
 
 
 def stretched(speed: float) -> float:
-    """The factor by which the log-mel of speech at ``speed`` is made faster: 1 where the Talker itself speaks faster or
-    slower."""
-    return 1.0 if VOICE_SPEEDS[0] <= speed <= VOICE_SPEEDS[1] else speed
+    """The factor by which the log-mel of speech at ``speed`` is made faster; the Talker is asked for the rest."""
+    own = max(speed, VOICE_SPEEDS[0]) if speed <= VOICE_SPEEDS[1] else 1.0
+    return speed / own
 
 
 def voice_of(engine: Engine, vocoder: str | None = None) -> Voice:
