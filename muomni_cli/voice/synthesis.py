@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from muomni_cli.audio.stretch import TimeStretch
+from muomni_cli.audio.stretch import MelStretch
 from muomni_cli.contract.engine import Engine
 from muomni_cli.contract.models import Word
 from muomni_cli.contract.speech import (
@@ -144,7 +144,7 @@ class Voice:
 
     Args:
         talker: text to codes.
-        sounds: starts a stream from (T,Q) codes to (N,) samples.
+        sounds: starts a stream from (T,Q) codes to (N,) samples, faster by a factor.
         sample_rate: in Hz.
         frame_samples: samples of a code frame.
         label: name for messages.
@@ -153,7 +153,7 @@ class Voice:
     """
 
     talker: SpeechGenerator
-    sounds: Callable[[], ArrayStream]
+    sounds: Callable[[float], ArrayStream]
     sample_rate: int
     frame_samples: int
     label: str
@@ -222,9 +222,7 @@ class Voice:
         self, pieces: Iterable[TextChunk], voice_settings: VoiceSettings, sampler: Sampler, speech: SpeechStats
     ) -> Iterator[NDArray[np.float32]]:
         factor = stretched(voice_settings.speed)
-        sounds = self.sounds()
-        if factor != 1.0:
-            sounds = Chain(sounds, TimeStretch(self.sample_rate, factor))
+        sounds = self.sounds(factor)
         asked = replace(voice_settings, speed=voice_settings.speed / factor, report=speech.report)
         for codes in self.talker.speak(pieces, asked, sampler):
             speech.frames += len(codes)
@@ -236,7 +234,7 @@ class Voice:
 
 
 def stretched(speed: float) -> float:
-    """The factor by which speech at ``speed`` is made faster after the voice, which is asked for the rest."""
+    """The factor by which the log-mel of speech at ``speed`` is made faster; the Talker is asked for the rest."""
     own = max(speed, VOICE_SPEEDS[0]) if speed <= VOICE_SPEEDS[1] else 1.0
     return speed / own
 
@@ -249,12 +247,17 @@ def voice_of(engine: Engine, vocoder: str | None = None) -> Voice:
     temperature = float(engine.parts["talker"]["config"].get("temperature", 0.0))
     codec, label = engine.codec(), engine.source("talker")
     rate, frame_samples = codec.mel.sample_rate, codec.frame * codec.mel.hop
-    return Voice(talker, lambda: codes_to_audio(engine, name), rate, frame_samples, label, name, temperature)
+    return Voice(talker, partial(codes_to_audio, engine, name), rate, frame_samples, label, name, temperature)
 
 
-def codes_to_audio(engine: Engine, vocoder: str | None = None) -> Chain:
-    """A new stream through a model's codec and vocoder, (T,Q) codes -> (N,) samples; errors as of :func:`voice_of`."""
-    return Chain(engine.codec().stream(), engine.vocoder(engine.vocoder_name(vocoder)).stream())
+def codes_to_audio(engine: Engine, vocoder: str | None = None, speed: float = 1.0) -> Chain:
+    """A new stream through a model's codec and vocoder, (T,Q) codes -> (N,) samples, with the log-mel between them made
+    faster by ``speed``; errors as of :func:`voice_of`."""
+    codec = engine.codec()
+    mels: ArrayStream = codec.stream()
+    if speed != 1.0:
+        mels = Chain(mels, MelStretch(speed, codec.mel.n_mels))
+    return Chain(mels, engine.vocoder(engine.vocoder_name(vocoder)).stream())
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,4 +88,4 @@ def test_the_vocoder_does_not_buzz_at_its_hops(omni: Model) -> None:
     hop = omni.engine.codec().mel.hop
     bend = hop_bend([hop_profile(omni.speak(text)[0], hop) for text in texts])
     assert bend is not None
-    assert bend < 1.3
+    assert bend < 1.5  # 1.28 over 285 sentences, 1.28 to 1.40 over five; without the dispersion above 3
