@@ -6,8 +6,9 @@ import base64
 import binascii
 import io
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 from muomni_cli.api import Media, Message
 from muomni_cli.structured_output.function_calls import call_text
@@ -24,8 +25,10 @@ from muomni_serve.requests import (
 
 DATA_URL = re.compile(r"data:(?P<type>[\w.+/-]*)(?:;[\w.+=-]+)*?(?P<coded>;base64)?,(?P<data>.*)", re.DOTALL)
 
-ROLES = {"developer": "system", "tool": "user"}
-"""Roles of OpenAI's for which a template has no turn of their own."""
+ROLES: Mapping[str, Literal["system", "user", "assistant"]] = {
+    "system": "system", "developer": "system", "user": "user", "tool": "user", "assistant": "assistant",
+}  # fmt: skip
+"""Turns of a template for the roles of OpenAI."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +67,7 @@ def messages_of(request: ChatRequest, modalities: list[str], max_pixels: int) ->
             for place, part in enumerate(parts)
             if not isinstance(part, TextPart)
         ]
-        found.append(Message(ROLES.get(message.role, message.role), "\n".join(lines), tuple(media)))
+        found.append(Message(ROLES[message.role], "\n".join(lines), tuple(media)))
     last = request.messages[-1]
     if not isinstance(last, UserMessage | ToolMessage):
         raise invalid(f"messages[{len(found) - 1}].role", "the last message must be the user's, or of a tool")

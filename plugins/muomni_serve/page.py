@@ -15,8 +15,8 @@ from starlette.routing import Route
 
 TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 FILES = (
-    "api.js", "app.js", "icon.svg", "picture.js", "recorder-worklet.js", "sound.js", "style.css", "trace.js",
-    "turns.js",
+    "api.js", "app.js", "attachment.js", "icon.svg", "page.js", "picture.js", "recorder-worklet.js", "sound.js",
+    "style.css", "trace.js", "turns.js",
 )  # fmt: skip
 OPEN = frozenset({"/", *(f"/page/{name}" for name in FILES)})
 """Paths that need no key."""

@@ -55,6 +55,8 @@ def test_the_wheel_holds_packages_and_recipes_only(wheels: dict[str, Path]) -> N
     assert {"muomni_cli/py.typed", "muomni_datasets/texts/stories.txt.gz", "muomni_datasets/texts/SOURCES.md"} <= set(
         names
     )
+    page = {path.name for path in (ROOT / "plugins/muomni_serve/static").iterdir()}
+    assert {f"muomni_serve/static/{name}" for name in page} <= set(names)
 
 
 def test_a_wheel_built_again_has_the_same_bytes(wheels: dict[str, Path], tmp_path: Path) -> None:

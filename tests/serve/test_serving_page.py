@@ -62,9 +62,11 @@ def test_python(served: Served, folder: Path) -> None:
     script += "\nassert words and words[0].word\n"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=folder, check=False)
     assert done.returncode == 0, done.stderr
-    first, second = done.stdout.splitlines()
+    first, second, parsed, arguments = done.stdout.splitlines()
     assert "triangle" in first
     assert second
+    assert re.fullmatch(r"color='(red|blue)' layers=[12]", parsed)
+    assert re.fullmatch(r'\{"color": ?"(red|blue)", ?"layers": ?[12]\}', arguments)
     assert soundfile.info(str(folder / "answer.wav")).frames
     assert (folder / "left.pcm").stat().st_size > 24_000
 

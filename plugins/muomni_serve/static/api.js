@@ -44,22 +44,27 @@ export async function transcribe(model, file, signal) {
 }
 
 /** The events of a streamed chat answer, as they come. */
-export async function* chat(body, signal) {
-  const response = await request("v1/chat/completions", {
-    method: "POST",
-    headers: { "Content-Type": "application/json" },
-    body: JSON.stringify({ ...body, stream: true, stream_options: { include_usage: true } }),
-    signal,
-  });
+export function chat(body, signal) {
+  return events("v1/chat/completions", { ...body, stream: true, stream_options: { include_usage: true } }, signal);
+}
+
+/** The events of a text that is spoken, as they come. */
+export function speech(body, signal) {
+  return events("v1/audio/speech", { ...body, response_format: "pcm", stream_format: "sse" }, signal);
+}
+
+async function* events(path, body, signal) {
+  const headers = { "Content-Type": "application/json" };
+  const response = await request(path, { method: "POST", headers, body: JSON.stringify(body), signal });
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
   try {
     for (;;) {
       const { value, done } = await reader.read();
       if (done) return;
-      const events = (rest + value).split("\n\n");
-      rest = events.pop();
-      for (const event of events) {
+      const whole = (rest + value).split("\n\n");
+      rest = whole.pop();
+      for (const event of whole) {
         const data = event.slice("data: ".length);
         if (data === "[DONE]") return;
         const found = JSON.parse(data);

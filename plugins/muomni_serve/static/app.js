@@ -1,19 +1,19 @@
 // The conversation: what is asked, what is answered, and what is shown of it.
 
-import { Failure, base64, chat, models, transcribe, useKey } from "./api.js";
-import { Camera, example, prepared } from "./picture.js";
+import { Failure, base64, chat, models, speech, transcribe, useKey } from "./api.js";
+import { Attachment } from "./attachment.js";
+import { at, say, show } from "./page.js";
+import { Camera, example } from "./picture.js";
 import { Microphone, Player, RATE } from "./sound.js";
 import { Speeds, Spectrogram, tokenItems } from "./trace.js";
 import { answerBubble, questionBubble } from "./turns.js";
 
-const at = (id) => document.getElementById(id);
 const SHORT = 350; // ms: a shorter press starts a recording, and the next one ends it
 const SETTINGS = ["system", "temperature", "most", "seed"];
 
 const state = {
   models: [],
   turns: [], // { question: {content, sent}, answer: text }
-  attached: null, // { file, url }
   running: null, // { abort, player }
   recording: null, // { microphone, since }
 };
@@ -22,15 +22,7 @@ const spoken = new Spectrogram(at("spoken"), "Spectrogram of the spoken answer")
 
 const model = () => state.models.find((one) => one.id === at("model").value);
 const can = (what) => model()?.capabilities.includes(what) ?? false;
-
-function say(problem) {
-  at("notice").textContent = problem ?? "";
-  at("notice").hidden = !problem;
-}
-
-function show(id, text) {
-  at(id).textContent = text;
-}
+const attachment = new Attachment(() => can("image"));
 
 // --- Models, voices and the key ---
 
@@ -64,7 +56,8 @@ function fit() {
   at("talk").disabled = !Microphone.possible;
   at("talk").title = Microphone.possible ? at("talk-help").textContent : "Browsers open a microphone on https:// and on this machine only";
   at("voice-as").disabled = !(can("audio") && can("transcribe"));
-  if (!can("image")) detach();
+  at("question").placeholder = can("chat") ? "Ask something" : can("speak") ? "Type what to say" : "Hold the microphone to talk";
+  if (!can("image")) attachment.clear();
   ideas();
 }
 
@@ -85,7 +78,7 @@ async function ideas() {
       if (image) button.append(image);
       button.append(text);
       button.onclick = async () => {
-        if (file) await attach(file);
+        if (file) await attachment.set(file);
         at("question").value = text;
         send();
       };
@@ -130,19 +123,24 @@ function requestFor(content, turns) {
 
 async function send(recording = null) {
   let text = at("question").value.trim();
-  const picture = state.attached?.file ?? null;
+  const picture = attachment.file;
   if (state.running || !model() || !(text || picture || recording)) return;
   say(null);
   at("welcome").hidden = true;
   const running = { abort: new AbortController(), player: null };
   state.running = running;
   busy(true);
-  const mine = questionBubble({ text, picture: state.attached?.url, recording });
+  const mine = questionBubble({ text, picture: attachment.url, recording });
   at("transcript").append(mine.element);
   at("question").value = "";
-  detach(false);
+  attachment.given();
   let answer = null;
   try {
+    if (!can("chat")) {
+      if (recording) mine.heard(await transcribe(model().id, recording, running.abort.signal));
+      else answer = await sayAloud(text, running);
+      return;
+    }
     const asSound = can("audio") && (!can("transcribe") || document.querySelector("[name=voice-as]:checked").value === "sound");
     if (recording && !asSound) {
       const words = await transcribe(model().id, recording, running.abort.signal);
@@ -182,15 +180,49 @@ async function answerTo(content, answer, running) {
   }
 }
 
-async function stream(body, content, answer, running) {
-  const speeds = new Speeds(show);
-  let usage = null;
+/** Forget what is shown of the last answer. */
+function cleared() {
   for (const id of ["first-token", "token-rate", "first-sound", "speech-rate"]) show(id, "–");
   at("tokens").replaceChildren();
   show("token-count", "");
   spoken.clear();
+  return new Speeds(show);
+}
+
+/** What a model that only speaks does with a text. */
+async function sayAloud(text, running) {
+  const answer = answerBubble(model().id);
+  at("transcript").append(answer.element);
+  answer.add(text);
+  const speeds = cleared();
+  const player = new Player();
+  running.player = player;
+  const heardToTheEnd = follow(player, answer);
+  const body = { model: model().id, input: text, ...(at("voice").value ? { voice: at("voice").value } : {}) };
+  try {
+    for await (const event of speech(body, running.abort.signal)) {
+      if (event.audio) hear(event.audio, player, speeds);
+      answer.time(event.words ?? []);
+    }
+  } finally {
+    await heardToTheEnd();
+    answer.end("", player.pieces.length ? player.file : null);
+  }
+  return answer;
+}
+
+function hear(data, player, speeds) {
+  const samples = player.push(data);
+  spoken.push(samples, RATE);
+  speeds.speech(samples.length / RATE);
+}
+
+async function stream(body, content, answer, running) {
+  const speeds = cleared();
+  let usage = null;
   const player = body.audio ? new Player() : null;
   running.player = player;
+  const heardToTheEnd = player && follow(player, answer);
   let finish = "";
   try {
     for await (const chunk of chat(body, running.abort.signal)) {
@@ -204,11 +236,7 @@ async function stream(body, content, answer, running) {
         speeds.tokens(choice.trace.length);
       }
       answer.add(delta.content ?? delta.audio?.transcript ?? "");
-      if (delta.audio?.data) {
-        const samples = player.push(delta.audio.data);
-        spoken.push(samples, RATE);
-        speeds.speech(samples.length / RATE);
-      }
+      if (delta.audio?.data) hear(delta.audio.data, player, speeds);
       answer.time(choice.words ?? []);
       finish = choice.finish_reason ?? finish;
       at("transcript").scrollTop = at("transcript").scrollHeight;
@@ -216,27 +244,30 @@ async function stream(body, content, answer, running) {
   } catch (error) {
     if (error.name !== "AbortError" || !answer.text) {
       player?.stop();
+      heardToTheEnd?.();
       throw error;
     }
     finish = "stopped";
   }
   state.turns.push({ content, answer: answer.text });
   if (usage) show("token-count", `${usage.prompt_tokens} in the question, ${usage.completion_tokens} in the answer`);
-  if (player) await heardToTheEnd(player, answer);
+  await heardToTheEnd?.();
   answer.end(finish, player?.pieces.length ? player.file : null);
 }
 
-/** Mark each word while it is spoken. */
-async function heardToTheEnd(player, answer) {
+/** Mark each word while it is spoken, until the function that is returned is called; it waits for the end. */
+function follow(player, answer) {
   let live = true;
   const mark = () => {
-    answer.mark(player.heard);
     if (live) requestAnimationFrame(mark);
+    answer.mark(live ? player.heard : -1);
   };
   mark();
-  await player.ended();
-  live = false;
-  answer.mark(-1);
+  return async () => {
+    await player.ended();
+    live = false;
+    answer.mark(-1);
+  };
 }
 
 function stop() {
@@ -259,66 +290,12 @@ function fresh() {
   at("question").focus();
 }
 
-// --- Pictures ---
-
-async function attach(file) {
-  try {
-    const ready = await prepared(file);
-    detach();
-    state.attached = { file: ready, url: URL.createObjectURL(ready) };
-  } catch {
-    return say("That is no picture that this browser can read.");
-  }
-  say(null);
-  const image = new Image();
-  image.src = state.attached.url;
-  image.alt = "The attached picture";
-  const remove = document.createElement("button");
-  remove.type = "button";
-  remove.setAttribute("aria-label", "Remove the picture");
-  remove.append("×");
-  remove.onclick = () => {
-    detach();
-    at("question").focus();
-  };
-  const item = document.createElement("li");
-  item.append(image, remove);
-  at("attached").replaceChildren(item);
-  at("attached").hidden = false;
-  at("question").focus();
-}
-
-/** Forget the attachment; `revoke` also frees it, unless the conversation shows it. */
-function detach(revoke = true) {
-  if (state.attached && revoke) URL.revokeObjectURL(state.attached.url);
-  state.attached = null;
-  at("attached").replaceChildren();
-  at("attached").hidden = true;
-}
-
 function seen(picture) {
   if (!picture) return at("seen").replaceChildren("There was none in the last question.");
   const image = new Image();
   image.src = URL.createObjectURL(picture);
   image.alt = "The picture of the last question";
   at("seen").replaceChildren(image);
-}
-
-async function takePicture() {
-  const camera = new Camera();
-  try {
-    await camera.start(at("viewfinder"));
-  } catch {
-    camera.stop();
-    return say("The camera cannot be used: the browser or the system does not allow it.");
-  }
-  at("camera-dialog").showModal();
-  at("camera-dialog").onclose = () => camera.stop();
-  at("shoot").onclick = async () => {
-    const file = await camera.shoot();
-    at("camera-dialog").close();
-    await attach(file);
-  };
 }
 
 // --- The microphone ---
@@ -435,12 +412,7 @@ function listen() {
     open();
   };
   at("key-dialog").oncancel = (event) => event.preventDefault(); // nothing works without the key
-  at("attach").onclick = () => at("picture").click();
-  at("picture").onchange = () => {
-    if (at("picture").files[0]) attach(at("picture").files[0]);
-    at("picture").value = "";
-  };
-  at("camera").onclick = takePicture;
+  attachment.listen();
   at("talk").onpointerdown = (event) => {
     if (event.button === 0) pressed();
   };
@@ -450,39 +422,13 @@ function listen() {
     if (event.key === " " || event.key === "Enter") event.preventDefault();
   };
   at("talk").onkeyup = (event) => {
-    if (event.key === " " || event.key === "Enter") released();
+    if (event.key !== " " && event.key !== "Enter") return;
+    event.preventDefault(); // Firefox clicks then
+    released();
   };
   at("talk").onclick = (event) => {
     if (event.detail === 0 && !event.pointerType) pressed(); // of a screen reader
   };
-  dropping();
-}
-
-function dropping() {
-  let depth = 0;
-  const shown = (on) => {
-    depth = on ? depth : 0;
-    at("drop").hidden = !on || !can("image");
-  };
-  addEventListener("dragenter", (event) => {
-    depth += 1;
-    if (event.dataTransfer?.types.includes("Files")) shown(true);
-  });
-  addEventListener("dragleave", () => {
-    depth -= 1;
-    if (depth <= 0) shown(false);
-  });
-  addEventListener("dragover", (event) => event.preventDefault());
-  addEventListener("drop", (event) => {
-    event.preventDefault();
-    shown(false);
-    const file = event.dataTransfer?.files[0];
-    if (file && can("image")) attach(file);
-  });
-  addEventListener("paste", (event) => {
-    const file = [...(event.clipboardData?.files ?? [])].find((one) => one.type.startsWith("image/"));
-    if (file && can("image")) attach(file);
-  });
 }
 
 restore();

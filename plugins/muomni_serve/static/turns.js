@@ -52,6 +52,7 @@ export class Bubble {
     this.begin = performance.now();
     this.element = element("article", "turn theirs busy");
     this.element.setAttribute("aria-label", name);
+    this.element.setAttribute("aria-busy", "true"); // read out once it is complete
     this.said = element("p", "text");
     this.after = element("p", "after");
     this.element.append(element("p", "who", name), this.said, this.after);
@@ -95,6 +96,7 @@ export class Bubble {
   /** The answer is complete, or was stopped. */
   end(finish, file) {
     this.element.classList.remove("busy");
+    this.element.removeAttribute("aria-busy");
     if (ENDS[finish]) this.note(ENDS[finish]);
     if (file) this.after.prepend(sound(file, "The answer, spoken"));
     if (!this.text) this.note(`no words, after ${milliseconds((performance.now() - this.begin) / 1000)}`);
