@@ -20,8 +20,9 @@ import numpy as np
 from muomni_cli import Model
 from muomni_cli.audio.dsp import resample
 from muomni_serve.bench import percentile
-from muomni_serve.live import LiveEvent, LiveSettings, ResponseEnded, TurnEnded
+from muomni_serve.live import LiveSettings
 from muomni_serve.live_answer import AnswerSettings, warm_up
+from muomni_serve.live_events import LiveEvent, ResponseEnded, TurnEnded
 from muomni_serve.playback import Playback
 from muomni_serve.talk import BLOCK, Talk
 from muomni_serve.turn_detection import RATE, Wave

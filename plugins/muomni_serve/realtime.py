@@ -24,6 +24,7 @@ from muomni_cli.audio.encoding import PCM_RATE
 from muomni_serve.errors import ApiError, from_failure
 from muomni_serve.guard import error_response
 from muomni_serve.live import LiveConversation
+from muomni_serve.live_answer import warm_up
 from muomni_serve.live_items import ItemPart, LiveItem
 from muomni_serve.media import image_of
 from muomni_serve.realtime_answers import AnswerWriter, new_event, rendered
@@ -119,15 +120,23 @@ class RealtimeConnection:
         """Until the client hangs up."""
         self._send(new_event("session.created", session=self._described()))
         sending = asyncio.create_task(self._deliver())
+        warming = None if self._model.worker.loaded else asyncio.create_task(self._warm_up())
         try:
             while True:
                 await self._take(await self._socket.receive())
         except WebSocketDisconnect:
             pass
         finally:
-            sending.cancel()
-            with suppress(asyncio.CancelledError, WebSocketDisconnect, RuntimeError):
-                await sending
+            for task in (sending, warming):
+                if task is not None:
+                    task.cancel()
+                    with suppress(asyncio.CancelledError, WebSocketDisconnect, RuntimeError):
+                        await task
+
+    async def _warm_up(self) -> None:
+        """The first of all sessions loads the model before somebody waits for it."""
+        with suppress(ApiError):  # told when an answer fails
+            await warm_up(self._model.worker)
 
     async def close(self) -> None:
         """End what is being made."""
