@@ -49,6 +49,7 @@ from muomni_serve.turn_detection import RATE, Wave
 from muomni_serve.turn_recognition import recording, samples_of
 
 LOG = logging.getLogger("muomni.serve")
+MOST_UNREAD = 2000  # events that a client has not read, above which nothing is read of it
 SLICE = RATE // 10  # samples that are listened to before others have their turn
 
 
@@ -154,6 +155,8 @@ class RealtimeConnection:
         """Handle one message of the client; what is wrong with it is told in an error event."""
         if message["type"] == "websocket.disconnect":
             raise WebSocketDisconnect(message.get("code", 1000))
+        while self._outgoing.qsize() > MOST_UNREAD:
+            await asyncio.sleep(0.05)
         named: object = None
         try:
             try:
