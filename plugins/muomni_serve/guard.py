@@ -18,6 +18,7 @@ from muomni_serve.errors import ApiError
 from muomni_serve.settings import ServeSettings
 
 OPEN = page.OPEN | {"/health"}  # paths that need no key
+KEY_PROTOCOL = "openai-insecure-api-key."
 METHODS, HEADERS = "GET, POST, OPTIONS", "authorization, content-type"
 
 
@@ -41,7 +42,7 @@ class Guard:
             try:
                 self._check_host(headers.get("host", ""))
                 self._check_origin(headers)
-                self._check_key(headers.get("authorization", ""))
+                self._check_key(headers.get("authorization", "") or _key_of_page(scope))
             except ApiError as error:
                 await send({"type": "websocket.close", "code": 1008, "reason": error.code or ""})
                 return
@@ -134,6 +135,12 @@ class Guard:
             return message
 
         return bounded
+
+
+def _key_of_page(scope: Scope) -> str:
+    """The key of a web page, which cannot set headers of a WebSocket, as OpenAI's clients send it: in a subprotocol."""
+    found = (one.removeprefix(KEY_PROTOCOL) for one in scope.get("subprotocols", ()) if one.startswith(KEY_PROTOCOL))
+    return f"Bearer {key}" if (key := next(found, "")) else ""
 
 
 def _is_address(name: str) -> bool:

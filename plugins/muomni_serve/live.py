@@ -18,10 +18,23 @@ import numpy as np
 from muomni_cli import Model
 from muomni_serve.errors import ApiError, from_failure
 from muomni_serve.live_answer import AnswerPiece, AnswerSettings, answer_live
+from muomni_serve.live_events import (
+    HeardAll,
+    HeardDelta,
+    ItemAdded,
+    LiveEvent,
+    LiveResponse,
+    ResponseAudio,
+    ResponseBegun,
+    ResponseEnded,
+    ResponseText,
+    TurnBegun,
+    TurnEnded,
+)
 from muomni_serve.live_items import ItemPart, LiveItem, messages_of_items, new_id
 from muomni_serve.turn_detection import RATE, TurnAudio, TurnDetector, TurnSettings, Wave, silero
 from muomni_serve.turn_recognition import TurnRecognition, recording
-from muomni_serve.worker import EventStream, ModelWorker
+from muomni_serve.worker import ModelWorker
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,105 +58,9 @@ class LiveSettings:
     most_items: int = 1000
 
 
-@dataclass(slots=True, eq=False)
-class LiveResponse:
-    """An answer. ``cancelled_by``: ``turn_detected`` or ``client_cancelled``. ``remembered``: whether its item belongs
-    to the conversation."""
-
-    item: LiveItem
-    settings: AnswerSettings
-    remembered: bool = True
-    id: str = field(default_factory=lambda: new_id("resp"))
-    status: Literal["in_progress", "completed", "cancelled", "incomplete", "failed"] = "in_progress"
-    cancelled_by: str = ""
-    error: ApiError | None = None
-    end: AnswerPiece = field(default_factory=AnswerPiece)
-    stream: EventStream | None = None
-    task: asyncio.Task[None] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class TurnBegun:
-    """Somebody began to speak, ``seconds`` after the beginning of the audio."""
-
-    item_id: str
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class TurnEnded:
-    """The turn is over, ``seconds`` after the beginning of the audio."""
-
-    item_id: str
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class ItemAdded:
-    """An item is in the conversation, after the item ``previous``. ``spoken``: it is a turn that was heard."""
-
-    item: LiveItem
-    previous: str | None
-    spoken: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class HeardDelta:
-    """A further piece of the transcript of a turn; turns that are not over yet have them too."""
-
-    item_id: str
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class HeardAll:
-    """The transcript of a turn, or why there is none."""
-
-    item: LiveItem
-    seconds: float
-    error: ApiError | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ResponseBegun:
-    """An answer begins. ``previous``: the item before its own."""
-
-    response: LiveResponse
-    previous: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class ResponseText:
-    """A piece of the text of an answer."""
-
-    response: LiveResponse
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class ResponseAudio:
-    """Samples (n,) of an answer, at the model's rate."""
-
-    response: LiveResponse
-    samples: Wave
-
-
-@dataclass(frozen=True, slots=True)
-class ResponseEnded:
-    """An answer is complete, or was ended."""
-
-    response: LiveResponse
-
-
 def turn_ended(samples: Wave) -> bool | None:
     """What plugins say about a turn of samples (N,) in a pause."""
     return Model.turn_ended(samples, RATE)
-
-
-LiveEvent = (
-    TurnBegun | TurnEnded | ItemAdded | HeardDelta | HeardAll | ResponseBegun | ResponseText | ResponseAudio
-    | ResponseEnded
-)  # fmt: skip
 
 
 class _Turn:
@@ -295,9 +212,11 @@ class LiveConversation:
 
     def insert(self, item: LiveItem, after: str | None = None, *, spoken: bool = False) -> None:
         """Add an item: at the end, after another, or first (``root``). ApiError if there is no such item, its id is
-        taken, or there are too many."""
+        taken, or there are too many; for a turn that was ``spoken``, the oldest items are forgotten instead."""
         if any(one.id == item.id for one in self.items):
             raise ApiError(400, f"there is an item {item.id!r} already", param="item.id", code="invalid_value")
+        if spoken:
+            del self.items[: max(0, len(self.items) + 1 - self.settings.most_items)]
         if len(self.items) >= self.settings.most_items:
             message = f"the conversation has {len(self.items)} items, the most that are kept: delete some"
             raise ApiError(400, message, code="too_many_items")

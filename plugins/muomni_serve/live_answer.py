@@ -125,5 +125,9 @@ async def warm_up(worker: ModelWorker) -> None:
             for _ in events.watched(model.speech(text)):
                 pass
 
-    async for _ in worker.submit(once):
-        pass
+    stream = worker.submit(once)
+    try:
+        async for _ in stream:
+            pass
+    finally:
+        stream.cancel()

@@ -20,8 +20,9 @@ import numpy as np
 from muomni_cli import Model
 from muomni_cli.audio.dsp import resample
 from muomni_serve.bench import percentile
-from muomni_serve.live import LiveEvent, LiveSettings, ResponseEnded, TurnEnded
+from muomni_serve.live import LiveSettings
 from muomni_serve.live_answer import AnswerSettings, warm_up
+from muomni_serve.live_events import LiveEvent, ResponseEnded, TurnEnded
 from muomni_serve.playback import Playback
 from muomni_serve.talk import BLOCK, Talk
 from muomni_serve.turn_detection import RATE, Wave
@@ -41,13 +42,15 @@ class TalkResult:
     """What was measured, in seconds.
 
     ``from_speech``: from the last sound of a question to the first of its answer. ``from_turn``: from when the turn was
-    taken for ended. ``unanswered``: questions of which nothing was understood. ``interruptions``: answers that were cut
-    off although nobody spoke.
+    taken for ended. ``cpu``: processor time of the process meanwhile, which hardly depends on other programs.
+    ``unanswered``: questions of which nothing was understood. ``interruptions``: answers that were cut off although
+    nobody spoke.
     """
 
     dialogues: int = 0
     from_speech: list[float] = field(default_factory=list)
     from_turn: list[float] = field(default_factory=list)
+    cpu: list[float] = field(default_factory=list)
     unanswered: int = 0
     interruptions: int = 0
     played: float = 0.0
@@ -56,7 +59,11 @@ class TalkResult:
         """Milliseconds, by percentile."""
         places = {
             f"{name}_p{share}_ms": round(1000 * percentile(values, share), 1)
-            for name, values in (("speech_to_sound", self.from_speech), ("turn_to_sound", self.from_turn))
+            for name, values in (
+                ("speech_to_sound", self.from_speech),
+                ("turn_to_sound", self.from_turn),
+                ("turn_to_sound_cpu", self.cpu),
+            )
             for share in (50, 95)
         }
         counts = {"dialogues": self.dialogues, "answered": len(self.from_turn), "unanswered": self.unanswered}
@@ -79,6 +86,7 @@ class PacedDevice:
         self._speech = np.zeros(0, np.float32)
         self._stopped = Event()
         self.spoken = self.sounded = 0.0  # when the last block of speech was heard, and the first of an answer
+        self.sounded_cpu = 0.0  # processor time then
         self._thread = Thread(target=self._run, name="muomni-device", daemon=True)
         self._thread.start()
 
@@ -106,18 +114,18 @@ class PacedDevice:
                 self._loop.call_soon_threadsafe(self._hear, block)
             played = self._playback.take(round(BLOCK * self._playback.rate))
             if self.spoken and not self.sounded and played.any():
-                self.sounded = time.perf_counter()
+                self.sounded, self.sounded_cpu = time.perf_counter(), time.process_time()
 
 
 class _Measured(Talk):
     """A talk that notes when turns and answers end."""
 
-    turn_ended = 0.0
+    turn_ended = turn_ended_cpu = 0.0
     ended = 0
 
     def _tell(self, event: LiveEvent) -> None:
         if isinstance(event, TurnEnded):
-            self.turn_ended = time.perf_counter()
+            self.turn_ended, self.turn_ended_cpu = time.perf_counter(), time.process_time()
         elif isinstance(event, ResponseEnded):
             self.ended += 1
         super()._tell(event)
@@ -170,6 +178,7 @@ async def _dialogue(
     if device.sounded and talk.turn_ended:
         result.from_speech.append(device.sounded - device.spoken)
         result.from_turn.append(device.sounded - talk.turn_ended)
+        result.cpu.append(device.sounded_cpu - talk.turn_ended_cpu)
         result.played += playback.heard
     else:
         result.unanswered += 1

@@ -24,6 +24,7 @@ from muomni_cli.audio.encoding import PCM_RATE
 from muomni_serve.errors import ApiError, from_failure
 from muomni_serve.guard import error_response
 from muomni_serve.live import LiveConversation
+from muomni_serve.live_answer import warm_up
 from muomni_serve.live_items import ItemPart, LiveItem
 from muomni_serve.media import image_of
 from muomni_serve.realtime_answers import AnswerWriter, new_event, rendered
@@ -48,6 +49,7 @@ from muomni_serve.turn_detection import RATE, Wave
 from muomni_serve.turn_recognition import recording, samples_of
 
 LOG = logging.getLogger("muomni.serve")
+MOST_UNREAD = 2000  # events that a client has not read, above which nothing is read of it
 SLICE = RATE // 10  # samples that are listened to before others have their turn
 
 
@@ -119,15 +121,23 @@ class RealtimeConnection:
         """Until the client hangs up."""
         self._send(new_event("session.created", session=self._described()))
         sending = asyncio.create_task(self._deliver())
+        warming = None if self._model.worker.loaded else asyncio.create_task(self._warm_up())
         try:
             while True:
                 await self._take(await self._socket.receive())
         except WebSocketDisconnect:
             pass
         finally:
-            sending.cancel()
-            with suppress(asyncio.CancelledError, WebSocketDisconnect, RuntimeError):
-                await sending
+            for task in (sending, warming):
+                if task is not None:
+                    task.cancel()
+                    with suppress(asyncio.CancelledError, WebSocketDisconnect, RuntimeError):
+                        await task
+
+    async def _warm_up(self) -> None:
+        """The first of all sessions loads the model before somebody waits for it."""
+        with suppress(ApiError):  # told when an answer fails
+            await warm_up(self._model.worker)
 
     async def close(self) -> None:
         """End what is being made."""
@@ -145,6 +155,8 @@ class RealtimeConnection:
         """Handle one message of the client; what is wrong with it is told in an error event."""
         if message["type"] == "websocket.disconnect":
             raise WebSocketDisconnect(message.get("code", 1000))
+        while self._outgoing.qsize() > MOST_UNREAD:
+            await asyncio.sleep(0.05)
         named: object = None
         try:
             try:

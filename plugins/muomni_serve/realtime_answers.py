@@ -9,7 +9,7 @@ from typing import Any
 from muomni_cli.audio.dsp import ResamplingStream
 from muomni_cli.audio.encoding import PCM_RATE, as_bytes
 from muomni_serve.errors import ApiError
-from muomni_serve.live import (
+from muomni_serve.live_events import (
     HeardAll,
     HeardDelta,
     ItemAdded,

@@ -56,6 +56,8 @@ class GracefulServer(uvicorn.Server):
         if self.wyoming is not None:
             await self.wyoming.start()
             console.say(f"serving Wyoming on {self.wyoming.uri}")
+            if not _is_loopback(self.wyoming.host):
+                console.say("warning: everybody who reaches this address can use the server: Wyoming has no key")
         await super().startup(sockets=sockets)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:

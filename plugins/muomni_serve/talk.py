@@ -16,19 +16,19 @@ import numpy as np
 from muomni_cli import Model
 from muomni_cli.api import MuomniError, RequestError, console
 from muomni_cli.audio.dsp import ResamplingStream
-from muomni_serve.live import (
+from muomni_serve.errors import ApiError
+from muomni_serve.live import LiveConversation, LiveSettings
+from muomni_serve.live_answer import warm_up
+from muomni_serve.live_events import (
     HeardAll,
-    LiveConversation,
     LiveEvent,
     LiveResponse,
-    LiveSettings,
     ResponseAudio,
     ResponseBegun,
     ResponseEnded,
     ResponseText,
     TurnBegun,
 )
-from muomni_serve.live_answer import warm_up
 from muomni_serve.playback import Playback
 from muomni_serve.turn_detection import RATE, Wave
 from muomni_serve.worker import ModelWorker
@@ -92,7 +92,7 @@ class Talk:
         self.interruptions += 1
         if response.status == "in_progress":
             self.conversation.cancel("turn_detected")
-        with suppress(Exception):  # the answer may have been forgotten, because nothing of it was made
+        with suppress(ApiError):  # the answer may have been forgotten, because nothing of it was made
             self.conversation.truncate(response.item.id, min(heard, response.item.seconds))
         self._show(f"{response.item.text.strip()} ...")
 

@@ -26,7 +26,7 @@ from wyoming.server import AsyncEventHandler
 from wyoming.tts import Synthesize, SynthesizeChunk, SynthesizeStart, SynthesizeStopped, SynthesizeVoice
 
 from muomni_cli import Model, __version__
-from muomni_cli.api import Message, RequestError
+from muomni_cli.api import Message, MuomniError, RequestError
 from muomni_cli.audio.dsp import ResamplingStream
 from muomni_cli.audio.encoding import as_bytes
 from muomni_serve.errors import ApiError, from_failure
@@ -58,7 +58,7 @@ class WyomingServer:
 
     def __init__(self, service: Service, uri: str) -> None:
         self._service = service
-        self._host, self._port = address_of(uri)
+        self.host, self._port = address_of(uri)
         self._server: asyncio.Server | None = None
         self._clients: set[WyomingClient] = set()
 
@@ -66,11 +66,17 @@ class WyomingServer:
     def uri(self) -> str:
         """Where it listens, once it has begun."""
         port = self._server.sockets[0].getsockname()[1] if self._server is not None else self._port
-        return f"tcp://{f'[{self._host}]' if ':' in self._host else self._host}:{port}"
+        return f"tcp://{f'[{self.host}]' if ':' in self.host else self.host}:{port}"
 
     async def start(self) -> None:
-        """Begin to listen. OSError if the address cannot be had."""
-        self._server = await asyncio.start_server(self._connected, self._host, self._port)
+        """Begin to listen. MuomniError if the address cannot be had."""
+        try:
+            self._server = await asyncio.start_server(self._connected, self.host, self._port)
+        except OSError as error:
+            raise MuomniError(
+                f"{self.host}:{self._port} cannot be listened on: {error.strerror or error}",
+                "give another address with --wyoming, or end the program that uses it",
+            ) from error
 
     async def close(self) -> None:
         """End all connections."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Iterator
 from typing import Any, get_args
 
@@ -14,6 +15,7 @@ from openai.resources.realtime.realtime import RealtimeConnection as Connection
 from openai.types.realtime import RealtimeServerEvent
 from openai.types.realtime.realtime_client_event import RealtimeClientEvent
 from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
 
 from muomni_cli import Model
 from muomni_cli.audio.dsp import resample
@@ -229,6 +231,12 @@ def test_who_may_not_connect_is_told_by_a_status(served: Served, client: OpenAI)
         mine = OpenAI(base_url=f"{keyed.url}/v1", api_key="secret")
         with mine.realtime.connect(model="nano") as connection:
             assert connection.recv().type == "session.created"
+        address = f"{keyed.url.replace('http', 'ws')}/v1/realtime?model=nano"
+        with connect(address, subprotocols=["realtime", "openai-insecure-api-key.secret"]) as page:  # type: ignore[list-item]
+            assert json.loads(page.recv())["type"] == "session.created"
+            assert page.subprotocol == "realtime"
+        with pytest.raises(InvalidStatus), connect(address, subprotocols=["openai-insecure-api-key.x"]):  # type: ignore[list-item]
+            pass
     assert httpx.get(f"{served.url}/v1/realtime").status_code == 404
     assert httpx.post(f"{served.url}/v1/responses", json={}).json()["error"]["code"] == "not_served"
 

@@ -113,10 +113,15 @@ def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("sound_card")
-def test_the_commands() -> None:
-    cli = build_cli(get_registry().plugins)
-    shown = CliRunner().invoke(cli, ["talk", "--devices"])
+def test_devices_are_listed() -> None:
+    shown = CliRunner().invoke(build_cli(get_registry().plugins), ["talk", "--devices"])
     assert shown.exit_code == 0
+    assert "inputs" in shown.output
+
+
+@pytest.mark.slow
+def test_dialogues_are_measured() -> None:
+    cli = build_cli(get_registry().plugins)
     done = CliRunner().invoke(cli, ["bench", "talk", "-m", "nano", "--dialogues", "1", "--threads", "1", "--json"])
     assert done.exit_code == 0, done.output
     found = json.loads(done.stdout)

@@ -18,9 +18,9 @@ from wyoming.ping import Ping, Pong
 from wyoming.tts import Synthesize, SynthesizeChunk, SynthesizeStart, SynthesizeStop, SynthesizeVoice
 
 from muomni_cli import Model
-from muomni_cli.api import RequestError
+from muomni_cli.api import MuomniError, RequestError
 from muomni_cli.audio.encoding import as_bytes
-from muomni_serve.wyoming_server import address_of
+from muomni_serve.wyoming_server import WyomingServer, address_of
 from tests.serve.running import Served, serving
 
 TEXT = "Hello there. It is 5 o'clock, so go to bed."
@@ -175,6 +175,14 @@ def _described(client: AsyncClient) -> Coroutine[Any, Any, list[Event]]:
         return await until(client, "info")
 
     return ask()
+
+
+def test_an_address_that_is_taken_is_named(served: Served) -> None:
+    async def begin() -> None:
+        with pytest.raises(MuomniError, match="cannot be listened on"):
+            await WyomingServer(served.service, served.wyoming).start()
+
+    asyncio.run(begin())
 
 
 def test_addresses() -> None:
