@@ -114,7 +114,7 @@ class States:
         if length == 0:
             return empty_state(axes, self._session.type(name), len(rows))
         batch = axes.index(BATCH) if self.batched else None
-        sizes = {BATCH: len(rows), **({PAST: length} if self.cuttable else {})}
+        sizes: dict[int | str, int] = {BATCH: len(rows), **({PAST: length} if self.cuttable else {})}
         gathered: NDArray[np.generic] | None = None
         arrays: dict[int, NDArray[np.generic]] = {}  # one copy per group, which may be on a device
         for number, (row, begin) in enumerate(zip(rows, begins, strict=True)):
@@ -132,7 +132,7 @@ class States:
                 target[batch] = slice(number, number + 1)
             held = arrays[id(row.group)]
             if gathered is None:
-                shape = [sizes.get(str(axis), size) for axis, size in zip(axes, held.shape, strict=True)]
+                shape = [sizes.get(axis, size) for axis, size in zip(axes, held.shape, strict=True)]
                 gathered = np.zeros(shape, held.dtype)
             gathered[tuple(target)] = held[tuple(source)]
         assert gathered is not None, "the longest row holds tokens"

@@ -109,11 +109,27 @@ class OnnxModel:
         folder = self._bundle.trusted_folder(entry["weights"])
         return cast("Tokenizer", resolve(registered.part.build)(config, folder))
 
-    def backend(self, *, prefix_cache: bool = False, hidden: bool = False) -> Backend[Any]:
+    def backend(self, *, prefix_cache: bool = False, hidden: bool = False, independent: bool = False) -> Backend[Any]:
         opened = self._thinking()
         context = int(self.parts["thinker"]["config"]["ctx_len"])
         entry = self._bundle.graph("thinker", "thinker")
-        return OnnxBackend(opened["embed"], opened["thinker"], entry, context, prefix_cache=prefix_cache, hidden=hidden)
+        thinker = self._dequantized() if independent else opened["thinker"]
+        return OnnxBackend(opened["embed"], thinker, entry, context, prefix_cache=prefix_cache, hidden=hidden)
+
+    def _dequantized(self) -> GraphSession:
+        """The Thinker without quantized activations: rounding them turns the last bit of a sum, which depends on the
+        other rows, into a hundredth of a logit."""
+        session, entry = self._sessions["thinker", "thinker"], self._bundle.graph("thinker", "thinker")
+        if entry.get("precision") not in ("int8", "int4"):
+            return session
+        with self._lock:
+            key = ("thinker", "thinker, dequantized")
+            if key not in self._sessions:
+                path = self._bundle.trusted(str(entry["file"]))
+                kept = entry["states"].values()
+                self._sessions[key] = GraphSession(path, self._threads, self._device, kept, dequantized=True)
+                self._sessions[key].watcher = session.watcher
+            return self._sessions[key]
 
     def score(self, ids: NDArray[Any]) -> NDArray[np.float32]:
         opened = self._thinking()

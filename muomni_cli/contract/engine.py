@@ -73,9 +73,11 @@ class Engine(Protocol):
     def tokenizer(self) -> Tokenizer:
         """The Thinker's tokenizer. RequestError if there is none."""
 
-    def backend(self, *, prefix_cache: bool = False, hidden: bool = False) -> Backend[Any]:
+    def backend(self, *, prefix_cache: bool = False, hidden: bool = False, independent: bool = False) -> Backend[Any]:
         """A new backend for the generation loop. ``prefix_cache``: reuse the cache of the previous request for a prompt
-        that begins alike. ``hidden``: also return hidden states. RequestError if there is no Thinker."""
+        that begins alike. ``hidden``: also return hidden states. ``independent``: a row beside others gives what it
+        gives alone, up to the rounding of sums in the model's floats; integer weights are scaled for that, since
+        quantized activations would magnify the rounding. RequestError if there is no Thinker."""
 
     def score(self, ids: NDArray[Any]) -> NDArray[Any]:
         """(T,) ids, at most the context -> (T,V) float32 next-token logits. RequestError if there is no Thinker."""

@@ -3,7 +3,7 @@
 The scheduling is that of Orca (Yu et al., OSDI 2022): the batch is formed anew for every step. A row's prompt is read
 alone, then the row takes part in the steps of all others until it ends or its consumer abandons it. Each row has the
 sampling, random numbers, stop strings, loop guard and form of its own request, so its tokens do not depend on the
-others, up to the rounding of larger matrix products.
+others if the logits of the backend do not (``independent`` of :meth:`muomni_cli.contract.engine.Engine.backend`).
 
 There is no thread of its own: a consumer that has no event runs the next step for everyone, while the others wait for
 theirs. Imports only numpy.

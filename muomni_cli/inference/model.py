@@ -191,7 +191,8 @@ class Model:
             messages: the turns in order, with their media; a system message may come first, a user's comes last.
             hidden: the pieces carry the Thinker's hidden states, which :meth:`speech` uses.
             together: decode it in one batch with the other such replies that are iterated at the same time, in other
-                threads: several times the throughput, and the same answers up to the rounding of larger products.
+                threads: several times the throughput. Its tokens do not depend on the others, and are those without
+                ``together`` unless the weights are in 8 or 4 bits, which are computed in full precision for it.
             notice: called with a line for each input that is truncated.
             options: see :class:`muomni_cli.inference.settings.ChatOptions`.
 
@@ -359,7 +360,7 @@ class Model:
         engine = self.engine
         with self._opening:
             if self._batch is None:
-                self._batch = ContinuousBatch(engine.backend(hidden=True), engine.tokenizer())
+                self._batch = ContinuousBatch(engine.backend(hidden=True, independent=True), engine.tokenizer())
             return self._batch
 
     def _say(

@@ -99,7 +99,13 @@ class TorchEngine(ABC):
         """The module of ``codec``, ``talker`` or a :meth:`vocoder_name`. RequestError if it is missing."""
         return self._once(part, lambda: self._open_speech(part))
 
-    def backend(self, *, prefix_cache: bool = False, hidden: bool = False) -> TorchBackend:
+    def backend(
+        self,
+        *,
+        prefix_cache: bool = False,
+        hidden: bool = False,
+        independent: bool = False,  # noqa: ARG002 - activations are never quantized
+    ) -> TorchBackend:
         capabilities = self.declaration("thinker").capabilities if "thinker" in self.parts else frozenset()
         return TorchBackend(
             self.omni().thinker, capabilities, prefix_cache=prefix_cache, pack_weights=True, hidden=hidden

@@ -16,6 +16,7 @@ import pytest
 import soundfile
 from PIL import Image
 
+from muomni_cli import Model
 from tests.serve.running import LONG, Served, serving, until
 
 SPEECH = {"model": "nano", "input": LONG, "response_format": "pcm"}
@@ -282,6 +283,18 @@ def test_sixteen_at_once_get_what_one_gets(served: Served) -> None:
         for seed, text in enumerate(pool.map(ask, range(48))):
             assert text in ("", alone[seed % 4])
     until(lambda: served.waiting == 0, "nothing is left", 10)
+
+
+def test_exact_answers_are_those_of_chat_whoever_else_is_served(nano: Model) -> None:
+    options: dict[str, Any] = {"temperature": 1, "max_tokens": 10}
+
+    def ask(seed: int) -> str:
+        made = httpx.post(f"{exact.url}/v1/chat/completions", json=CHAT | options | {"seed": seed}, timeout=60).json()
+        return str(made["choices"][0]["message"]["content"])
+
+    with serving(exact=True) as exact, ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(ask, range(8)))
+    assert together == [nano.chat("Tell me a story", seed=seed, **options) for seed in range(8)]
 
 
 def test_a_model_is_unloaded_when_it_was_unused_and_loaded_again() -> None:

@@ -141,7 +141,17 @@ def test_listing_commands_do_not_import_the_server() -> None:
 
 def test_the_help_has_every_option() -> None:
     shown = CliRunner().invoke(build_cli(get_registry().plugins), ["serve", "--help"]).output
-    for option in ("--model", "--host", "--api-key", "--cors-origin", "--keep", "--queue", "--max-body", "--grace"):
+    for option in (
+        "--model",
+        "--host",
+        "--api-key",
+        "--cors-origin",
+        "--keep",
+        "--queue",
+        "--max-body",
+        "--grace",
+        "--exact",
+    ):
         assert option in shown
 
 
