@@ -22,7 +22,7 @@ from muomni_cli.audio.dsp import resample
 from muomni_serve.bench import percentile
 from muomni_serve.live import LiveSettings
 from muomni_serve.live_answer import AnswerSettings, warm_up
-from muomni_serve.live_events import LiveEvent, ResponseEnded, TurnEnded
+from muomni_serve.live_events import LiveEvent, ResponseEnded, TurnBegun, TurnEnded
 from muomni_serve.playback import Playback
 from muomni_serve.talk import BLOCK, Talk
 from muomni_serve.turn_detection import RATE, Wave
@@ -43,8 +43,8 @@ class TalkResult:
 
     ``from_speech``: from the last sound of a question to the first of its answer. ``from_turn``: from when the turn was
     taken for ended. ``cpu``: processor time of the process meanwhile, which hardly depends on other programs.
-    ``unanswered``: questions of which nothing was understood. ``interruptions``: answers that were cut off although
-    nobody spoke.
+    ``unanswered``: questions of which nothing was understood. ``interruptions``: answers that were cut off, as by the
+    rest of a question that pauses for longer than a turn does; ``false_interruptions``: those while nobody spoke.
     """
 
     dialogues: int = 0
@@ -53,6 +53,7 @@ class TalkResult:
     cpu: list[float] = field(default_factory=list)
     unanswered: int = 0
     interruptions: int = 0
+    false_interruptions: int = 0
     played: float = 0.0
 
     def as_json(self) -> dict[str, Any]:
@@ -67,7 +68,8 @@ class TalkResult:
             for share in (50, 95)
         }
         counts = {"dialogues": self.dialogues, "answered": len(self.from_turn), "unanswered": self.unanswered}
-        heard = {"false_interruptions": self.interruptions, "seconds_played": round(self.played, 1)}
+        cut = {"interruptions": self.interruptions, "false_interruptions": self.false_interruptions}
+        heard = {**cut, "seconds_played": round(self.played, 1)}
         return {**counts, **places, **heard}
 
 
@@ -85,6 +87,7 @@ class PacedDevice:
         self._noise = np.random.default_rng(0)
         self._speech = np.zeros(0, np.float32)
         self._stopped = Event()
+        self._said: list[bool] = []  # of each block, whether speech was in it
         self.spoken = self.sounded = 0.0  # when the last block of speech was heard, and the first of an answer
         self.sounded_cpu = 0.0  # processor time then
         self._thread = Thread(target=self._run, name="muomni-device", daemon=True)
@@ -94,6 +97,10 @@ class PacedDevice:
         """Samples (N,) at 16 kHz for the microphone."""
         self.spoken = self.sounded = 0.0
         self._speech = speech
+
+    def speech_between(self, begin: float, end: float) -> bool:
+        """Whether speech was in the microphone's audio between these seconds of it."""
+        return any(self._said[int(begin / BLOCK) : int(end / BLOCK) + 1])
 
     def close(self) -> None:
         """End the thread."""
@@ -108,6 +115,7 @@ class PacedDevice:
             said, self._speech = self._speech[:size], self._speech[size:]
             block = self._noise.normal(scale=NOISE, size=size).astype(np.float32)
             block[: said.size] += said
+            self._said.append(bool(said.size))
             if said.size:
                 self.spoken = time.perf_counter()
             with suppress(RuntimeError):  # the loop is closed
@@ -118,8 +126,10 @@ class PacedDevice:
 
 
 class _Measured(Talk):
-    """A talk that notes when turns and answers end."""
+    """A talk that notes when turns and answers end, and what interrupted an answer."""
 
+    device: PacedDevice | None = None
+    false_interruptions = 0
     turn_ended = turn_ended_cpu = 0.0
     ended = 0
 
@@ -128,7 +138,12 @@ class _Measured(Talk):
             self.turn_ended, self.turn_ended_cpu = time.perf_counter(), time.process_time()
         elif isinstance(event, ResponseEnded):
             self.ended += 1
+        before = self.interruptions
         super()._tell(event)
+        if isinstance(event, TurnBegun) and self.interruptions > before:
+            assert self.device is not None
+            spoken = self.device.speech_between(event.seconds, self.conversation.heard_seconds)
+            self.false_interruptions += not spoken
 
 
 def measure_talk(model: Model, dialogues: int) -> TalkResult:
@@ -145,7 +160,7 @@ async def _measure(model: Model, dialogues: int) -> TalkResult:
     talk = _Measured(worker, model, playback, settings, lambda _: None)
     result = TalkResult()
     await warm_up(worker)
-    device = PacedDevice(talk.hear, playback)
+    talk.device = device = PacedDevice(talk.hear, playback)
     try:
         for number in range(dialogues):
             samples, rate = model.speak(texts[number % len(texts)], seed=number)
@@ -156,7 +171,7 @@ async def _measure(model: Model, dialogues: int) -> TalkResult:
         device.close()
         await talk.conversation.close()
         worker.close()
-    result.interruptions = talk.interruptions
+    result.interruptions, result.false_interruptions = talk.interruptions, talk.false_interruptions
     return result
 
 
