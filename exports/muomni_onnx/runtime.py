@@ -67,6 +67,10 @@ class OnnxModel:
         return self
 
     @property
+    def quantized(self) -> bool:
+        return "thinker" in self.parts and self._bundle.graph("thinker", "thinker").get("precision") in ("int8", "int4")
+
+    @property
     def heads(self) -> Mapping[str, Mapping[str, Any]]:
         return {modality: self.parts[name] for modality, name in self._with_heads.items()}
 
@@ -120,7 +124,7 @@ class OnnxModel:
         """The Thinker without quantized activations: rounding them turns the last bit of a sum, which depends on the
         other rows, into a hundredth of a logit."""
         session, entry = self._sessions["thinker", "thinker"], self._bundle.graph("thinker", "thinker")
-        if entry.get("precision") not in ("int8", "int4"):
+        if not self.quantized:
             return session
         with self._lock:
             key = ("thinker", "thinker, dequantized")

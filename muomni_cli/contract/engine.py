@@ -52,6 +52,10 @@ class Engine(Protocol):
         """This model with the Thinker that one of :attr:`thinker_stages` trained. RequestError if there is none."""
 
     @property
+    def quantized(self) -> bool:
+        """Whether the Thinker computes with weights in 8 or 4 bits."""
+
+    @property
     def heads(self) -> Mapping[str, Mapping[str, Any]]:
         """Modality -> entry of the encoder with the head that its own stage trained."""
 

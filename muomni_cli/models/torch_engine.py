@@ -74,6 +74,10 @@ class TorchEngine(ABC):
         return self
 
     @property
+    def quantized(self) -> bool:
+        return False
+
+    @property
     def heads(self) -> Mapping[str, Mapping[str, Any]]:
         return {}
 

@@ -46,10 +46,14 @@ def serve(
     max_pixels: Annotated[float, typer.Option(min=0.001, help="Largest image, in millions of pixels.")] = 50.0,
     max_text: Annotated[int, typer.Option(min=1, help="Longest text to speak, in characters.")] = 4096,
     grace: Annotated[float, typer.Option(min=0, help="Seconds that answers may take after a stop signal.")] = 3.0,
-    exact: Annotated[
-        bool,
-        typer.Option("--exact", help="Answer one request of a model at a time: the same bytes whoever else is served."),
-    ] = False,
+    together: Annotated[
+        bool | None,
+        typer.Option(
+            "--together/--exact",
+            help="Decode chats of a model together, or one after the other, with the same bytes whoever else is served "
+            "(default: together, unless the weights are in 8 or 4 bits).",
+        ),
+    ] = None,
     language: Annotated[str, typer.Option(help="Language of transcripts, which clients may name.")] = "en",
     device: Annotated[str, typer.Option(help="Device: auto, cpu, cuda or cuda:1.")] = "auto",
     threads: Annotated[int | None, typer.Option(min=1, help="Number of CPU threads.")] = None,
@@ -78,7 +82,7 @@ def serve(
         max_pixels=round(max_pixels * 1e6),
         max_text=max_text,
         grace=grace,
-        exact=exact,
+        together=together,
         language=language,
         device=device,
         threads=threads,

@@ -125,7 +125,8 @@ def _worker(spec: str | None, model: Model, settings: ServeSettings) -> ModelWor
     def again() -> Model:
         return opened.pop() if opened else load(spec, device=settings.device, threads=settings.threads)
 
-    rows = 1 if settings.exact else ROWS
+    together = not model.engine.quantized if settings.together is None else settings.together
+    rows = ROWS if together else 1
     return ModelWorker(again, settings.keep, settings.queue, settings.timeout, rows)
 
 

@@ -34,7 +34,7 @@ class ServeSettings:
         max_pixels: of an image.
         max_text: characters of a text to speak.
         grace: seconds that answers may take after a stop signal.
-        exact: one request of a model at a time, instead of chats together.
+        together: decode chats of a model together; None: unless its weights are in 8 or 4 bits.
         language: of transcripts.
         device: see :func:`muomni_cli.load`.
         threads: see :func:`muomni_cli.load`.
@@ -56,7 +56,7 @@ class ServeSettings:
     max_pixels: int = 50_000_000
     max_text: int = 4096
     grace: float = 3.0
-    exact: bool = False
+    together: bool | None = None
     language: str = "en"
     device: str = "auto"
     threads: int | None = None

@@ -25,7 +25,7 @@ RATE_HEADER = "X-Sample-Rate"
 
 
 @dataclass(frozen=True, slots=True)
-class SpeechData:
+class SpokenAudio:
     """Bytes of the file, and the words that are complete with them."""
 
     data: bytes
@@ -56,7 +56,7 @@ async def speech(service: Service, request: Request) -> Response:
     async def pieces() -> AsyncIterator[bytes]:
         piece = first
         while piece is not None:
-            if isinstance(piece, SpeechData):
+            if isinstance(piece, SpokenAudio):
                 yield piece.data if body.stream_format == "audio" else _delta(piece)
             else:
                 _count(service, model, piece)
@@ -81,7 +81,7 @@ def speak(body: SpeechRequest, model: Model, events: EventStream) -> None:
         if made.stats.samples:
             words = made.stats.words[told:]
             told += len(words)
-            events.put(SpeechData(data, words))
+            events.put(SpokenAudio(data, words))
     if not made.stats.samples:
         message = "nothing in the text can be spoken: write words in Latin letters, numbers or common signs"
         raise ApiError(400, message, param="input", code="invalid_value")
@@ -95,7 +95,7 @@ def _count(service: Service, model: ServedModel, end: SpeechEnd) -> None:
         LOG.warning("%s: %s", model.id, loss)
 
 
-def _delta(piece: SpeechData) -> bytes:
+def _delta(piece: SpokenAudio) -> bytes:
     """``words`` is not of OpenAI."""
     audio = base64.b64encode(piece.data).decode()
     return sse({"type": "speech.audio.delta", "audio": audio, "words": timed(piece.words)})

@@ -8,6 +8,7 @@ import json
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import repeat
 from typing import Any
 
 import httpx
@@ -29,7 +30,7 @@ def strict() -> Iterator[Served]:
     """A server with small limits, a key, and pages of one origin, which does one thing at a time."""
     with serving(
         api_key=KEY, origins=("https://pages.test",), hosts=("speech.test",), max_body=300_000, max_audio=2.0,
-        max_pixels=10_000, upload_timeout=0.5, queue=1, exact=True,
+        max_pixels=10_000, upload_timeout=0.5, queue=1,
     ) as one:  # fmt: skip
         yield one
 
@@ -265,10 +266,11 @@ def test_answers_are_counted(http: httpx.Client) -> None:
     assert 'muomni_loaded{model="nano"} 1.0' in text
 
 
-def test_sixteen_at_once_get_what_one_gets(served: Served) -> None:
+@pytest.mark.parametrize("together", [False, True])
+def test_sixteen_at_once_get_what_one_gets(together: bool) -> None:
     """A third of them hangs up; nobody's answer depends on the others."""
 
-    def ask(seed: int) -> str:
+    def ask(seed: int, served: Served) -> str:
         asked = CHAT | {"seed": seed % 4, "temperature": 1, "max_tokens": 10}
         with httpx.Client(base_url=served.url, timeout=60) as client:
             if seed % 3 == 0:
@@ -278,11 +280,11 @@ def test_sixteen_at_once_get_what_one_gets(served: Served) -> None:
             made = client.post("/v1/chat/completions", json=asked).json()
             return str(made["choices"][0]["message"]["content"])
 
-    alone = {seed: ask(seed + 4 if seed % 3 == 0 else seed) for seed in range(4)}
-    with ThreadPoolExecutor(16) as pool:
-        for seed, text in enumerate(pool.map(ask, range(48))):
+    with serving(together=together) as served, ThreadPoolExecutor(16) as pool:
+        alone = {seed: ask(seed + 4 if seed % 3 == 0 else seed, served) for seed in range(4)}
+        for seed, text in enumerate(pool.map(ask, range(48), repeat(served))):
             assert text in ("", alone[seed % 4])
-    until(lambda: served.waiting == 0, "nothing is left", 10)
+        until(lambda: served.waiting == 0, "nothing is left", 10)
 
 
 def test_exact_answers_are_those_of_chat_whoever_else_is_served(nano: Model) -> None:
@@ -292,7 +294,7 @@ def test_exact_answers_are_those_of_chat_whoever_else_is_served(nano: Model) -> 
         made = httpx.post(f"{exact.url}/v1/chat/completions", json=CHAT | options | {"seed": seed}, timeout=60).json()
         return str(made["choices"][0]["message"]["content"])
 
-    with serving(exact=True) as exact, ThreadPoolExecutor(8) as pool:
+    with serving() as exact, ThreadPoolExecutor(8) as pool:
         together = list(pool.map(ask, range(8)))
     assert together == [nano.chat("Tell me a story", seed=seed, **options) for seed in range(8)]
 
