@@ -129,7 +129,7 @@ def duration(page: Page, turn: str) -> float:
     """Seconds of the last sound in turns of a kind, once the browser has read it."""
     code = """async selector => {
         const sound = [...document.querySelectorAll(selector)].at(-1);
-        if (sound.readyState < 1) await new Promise(done => sound.addEventListener("loadedmetadata", done));
+        for (let i = 0; i < 300 && sound.readyState < 1; i++) await new Promise(done => setTimeout(done, 100));
         return sound.duration;
     }"""
     return float(page.evaluate(code, f".turn.{turn} audio"))
