@@ -59,7 +59,7 @@ def test_a_speaker_whose_listener_hangs_up_stops(served: Served) -> None:
 
 @pytest.mark.parametrize("stream", [True, False])
 def test_an_answer_whose_reader_hangs_up_stops(strict: Served, stream: bool) -> None:
-    begun = httpx.Timeout(60, read=0.3)
+    begun = httpx.Timeout(60, read=60 if stream else 0.3)
     asked = CHAT | {"n": 8, "temperature": 2, "stream": stream, "max_tokens": 400}
     headers = {"Authorization": f"Bearer {KEY}"}
     with httpx.Client(base_url=strict.url, headers=headers, timeout=begun) as client:
