@@ -21,7 +21,7 @@ OTHER_WORDS = {  # synonym from other programs -> our command
     for command, words in {
         "listen": "transcribe recognize asr stt hear",
         "tts": "speak say synthesize",
-        "chat": "ask talk run generate",
+        "chat": "ask run generate",
         "eval": "evaluate test score",
         "train": "fit finetune",
         "export": "convert",

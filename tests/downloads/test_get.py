@@ -303,6 +303,7 @@ def test_a_plugin_of_one_file_and_an_interruption(web: Web, data: Path, tmp_path
     part.write_bytes(CONTENT[:1000])
     interrupt = (
         "import os, signal, sys, muomni_cli.data.download as download\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell has it ignored in the background
         "def cut(self, url, part, held):\n"
         "    os.kill(os.getpid(), signal.SIGINT)\n"
         "download.Resuming._receive = cut\n"
