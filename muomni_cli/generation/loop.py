@@ -93,6 +93,9 @@ def candidates(logits: NDArray[np.float32], sampling: Sampling) -> tuple[NDArray
         scaled = scaled[tokens]
     weights = np.exp(scaled - scaled.max())
     weights /= weights.sum()
+    if sampling.top_p < 1:  # sort few: all tokens below this weight together have less than half of 1 - top_p
+        likely = weights >= (1 - sampling.top_p) / (2 * len(weights))
+        tokens, weights = tokens[likely], weights[likely]
     if sampling.top_k or sampling.top_p < 1 or sampling.min_p > 0:
         order = np.lexsort((tokens, -weights))
         tokens, weights = tokens[order], weights[order]
