@@ -190,6 +190,7 @@ def truncate(subject: PartUnderTest) -> Sequence[Number]:
 
 @torch.no_grad()
 def join(subject: PartUnderTest) -> Sequence[Number]:
+    """A cache joined from rows of different lengths gives each row what it gives alone."""
     if not {Capability.CACHE, Capability.RAGGED} <= subject.part.capabilities:
         raise CheckSkipped("it does not declare cache and ragged")
     thinker, rows = subject.lively, [row for row in uneven(subject) if row.shape[1] > 1]

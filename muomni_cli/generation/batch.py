@@ -103,7 +103,7 @@ class ContinuousBatch:
         finally:
             with self._turn:
                 own.abandoned = True
-                if not self._stepping and not self.rows:  # nobody would free the last row
+                if not self._stepping and not self.rows:  # no further step would free the last row
                     self._waiting.clear()
                     self._running, self._state = [], None
 

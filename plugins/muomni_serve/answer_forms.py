@@ -24,7 +24,7 @@ class AnswerForm:
     Args:
         options: of :meth:`muomni_cli.Model.reply`.
         functions: that it may call.
-        told: the model is told of these.
+        told: functions that the system message lists; with tool_choice, more than those that may be called.
     """
 
     options: dict[str, Any] = field(default_factory=dict)
