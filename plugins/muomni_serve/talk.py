@@ -181,8 +181,11 @@ def _portaudio() -> Any:
 
 
 def devices() -> list[tuple[int, str, int, int]]:
-    """Number, name, and channels in and out of the audio devices. MuomniError as of :class:`SoundDevice`."""
+    """Number, name, and channels in and out of the audio devices. MuomniError if there is none, and as of
+    :class:`SoundDevice`."""
     found = _portaudio().query_devices()
+    if not found:
+        raise MuomniError("this machine has no microphone and no loudspeaker", "connect one, and run the command again")
     return [(one["index"], one["name"], one["max_input_channels"], one["max_output_channels"]) for one in found]
 
 

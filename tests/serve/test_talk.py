@@ -113,10 +113,14 @@ def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("sound_card")
-def test_devices_are_listed() -> None:
+def test_devices_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(MuomniError, match="no microphone and no loudspeaker"):
+        devices()
+    headset = {"index": 3, "name": "Headset", "max_input_channels": 1, "max_output_channels": 2}
+    monkeypatch.setattr(sys.modules["sounddevice"], "query_devices", lambda: [headset])
     shown = CliRunner().invoke(build_cli(get_registry().plugins), ["talk", "--devices"])
     assert shown.exit_code == 0
-    assert "inputs" in shown.output
+    assert shown.output.split()[-4:] == ["3", "Headset", "1", "2"]
 
 
 @pytest.mark.slow
