@@ -55,7 +55,7 @@ def write_text_form(bundle: Path, manifest: Mapping[str, Any]) -> None:
     }
     model = {
         "type": "llama",
-        "bos_token_id": specials["bos"],
+        "bos_token_id": specials.get("bos", specials["eos"]),
         "eos_token_id": specials["eos"],
         "pad_token_id": specials["pad"],
         "context_length": config["ctx_len"],

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable, Sequence
+from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -31,11 +34,42 @@ class WithOverrides(TyperGroup):
         return [*super().collect_usage_pieces(ctx), "[KEY=VALUE]..."]
 
 
+def with_formats(function: Callable[..., None]) -> Callable[..., None]:
+    """``function`` with a switch for each exporter of a plugin in place of its argument ``formats``, which receives the
+    names of those that were given."""
+    from muomni_cli.registry.registry import get_registry
+
+    names = {one.part.name.replace("-", "_"): one for one in get_registry().all("exporter")}
+    own = inspect.signature(function, eval_str=True).parameters
+    switches = [
+        inspect.Parameter(
+            name,
+            inspect.Parameter.POSITIONAL_OR_KEYWORD,
+            default=False,
+            annotation=Annotated[
+                bool, typer.Option(f"--{one.part.name}", help=f"{one.part.doc[:1].upper()}{one.part.doc[1:]}.")
+            ],
+        )
+        for name, one in names.items()
+    ]
+    parameters = [one for name, each in own.items() for one in (switches if name == "formats" else [each])]
+
+    @wraps(function)
+    def wrapper(**given: Any) -> None:
+        chosen = [one.part.name for name, one in names.items() if given.pop(name)]
+        function(**given, formats=chosen)
+
+    wrapper.__dict__["__signature__"] = inspect.Signature(parameters)
+    wrapper.__annotations__ = {one.name: one.annotation for one in parameters}
+    return wrapper
+
+
 def export(
     context: typer.Context,
-    onnx: Annotated[  # noqa: ARG001
-        bool, typer.Option("--onnx", help="As ONNX graphs, for onnxruntime: the only format, and the default.")
-    ] = True,
+    onnx: Annotated[
+        bool, typer.Option("--onnx", help="As ONNX graphs, for onnxruntime: the whole model, and the default.")
+    ] = False,
+    formats: Sequence[str] = (),
     model: ModelOption = None,
     recipe: Annotated[
         str | None,
@@ -55,7 +89,7 @@ def export(
         typer.Option(
             metavar="[PART=]PRECISION",
             help="fp32; int8: smaller and faster on a CPU; int4: smaller still; fp16: for GPUs. Of all parts, or "
-            "of one, as talker=fp32; repeatable. (default: fp32)",
+            "of one, as talker=fp32; repeatable. (default: fp32, with --gguf fp16)",
         ),
     ] = None,
 ) -> None:
@@ -63,6 +97,14 @@ def export(
     if context.invoked_subcommand is not None:
         return
     overrides: list[str] = context.meta.get(OVERRIDES, [])
+    if formats:
+        if onnx or len(formats) > 1 or recipe or overrides or partial:
+            options = "--onnx, --recipe, --partial and other formats"
+            raise RequestError(f"--{formats[0]} goes without {options}", f"muomni export --{formats[0]} -m MODEL")
+        from muomni_onnx.formats import export_text_model
+
+        export_text_model(formats[0], model, output, precision or [], replace=force)
+        return
     if model and recipe:
         raise RequestError("-m names a trained model and --recipe an untrained one", "choose one")
     if overrides and not recipe:
@@ -170,6 +212,6 @@ def register_checks() -> list[CheckSpec]:
 @hookimpl
 def register_commands(cli: typer.Typer) -> None:
     group = typer.Typer(cls=WithOverrides, invoke_without_command=True)
-    group.callback()(export)
+    group.callback()(with_formats(export))
     group.command()(check)
     cli.add_typer(group, name="export")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json as jsonlib
 import os
 import shlex
 import sys
@@ -29,6 +30,9 @@ def train(
             help="Recipe settings to change, as TOML values; [train] settings of the stage need no prefix: steps=100.",
         ),
     ] = None,
+    init: Annotated[
+        str, typer.Option("--init", metavar="MODEL", help="Start from the weights of this run or installed model.")
+    ] = "",
     run: Annotated[
         str, typer.Option(metavar="NAME", help="Run folder under runs/ (default: the name of the recipe).")
     ] = "",
@@ -59,6 +63,8 @@ def train(
     from muomni_cli.recipe.model import stages_of_all, tables_of
     from muomni_cli.runs.run import RunFolder
 
+    if init:
+        overrides = [*(overrides or []), f"init={jsonlib.dumps(init)}"]
     words = of_stage(overrides or [], stage)
     asked = load_recipe(recipe, words, RUNS / run if run else None)
     name = run or asked.name

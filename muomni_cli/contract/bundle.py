@@ -11,6 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from muomni_cli.contract.declarations import PartConfig
+from muomni_cli.contract.models import Tokenizer
+
 if TYPE_CHECKING:
     from numpy.random import Generator
     from numpy.typing import NDArray
@@ -99,3 +102,35 @@ class Graph:
     def sample_inputs(self, sizes: Mapping[str, int], random: Generator) -> list[NDArray[Any]]:
         """Random inputs for these ``sizes`` of the named axes, in order."""
         return [graph_input.sampler(random, graph_input.shape(sizes)) for graph_input in self.inputs]
+
+
+@dataclass(frozen=True, slots=True)
+class TextModel:
+    """A trained Thinker with its tokenizer, for :class:`~muomni_cli.contract.declarations.ExporterPart`.
+
+    Args:
+        name: of the model.
+        thinker: the module, on the CPU in evaluation mode; see :class:`muomni_cli.contract.models.Thinker`.
+        config: its settings.
+        entry: its entry in ``model.json``.
+        tokenizer: see :class:`muomni_cli.contract.models.Tokenizer`.
+        chat: the model's chat settings.
+    """
+
+    name: str
+    thinker: Any
+    config: PartConfig
+    entry: Mapping[str, Any]
+    tokenizer: Tokenizer
+    chat: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ExportedFile:
+    """A file of an export in another format, and how far it was from PyTorch when it was read back."""
+
+    name: str
+    precision: str
+    error: float
+    allowed: float
+    says: str  # one line for the user

@@ -58,6 +58,8 @@ class Part:
         config: the part's configuration; its fields are the other keys of the recipe's table.
         build: a factory; its signature depends on the kind.
         objective: the part's own training (see :class:`Objective`), if any; its signature depends on the kind.
+        pretrained: ``pretrained(module, config) -> str`` loads the weights that the config names, if it names any, into
+            a new module before its own training begins, and says where they are from; empty: nowhere.
         graphs: ``graphs(module) -> Sequence[Graph]`` for export (see :class:`Graph`).
         runner: a factory of an object that runs the exported graphs without PyTorch; its signature depends on the kind.
             Its argument ``graphs`` maps names to :data:`GraphFn`.
@@ -73,6 +75,7 @@ class Part:
     config: type[PartConfig]
     build: str
     objective: str | None = None
+    pretrained: str | None = None
     graphs: str | None = None
     runner: str | None = None
     steps: str | None = None
@@ -224,6 +227,23 @@ class CallbackPart(Part):
     """``build(config) -> Callback``, active when a recipe has a ``[callbacks.<name>]`` table."""
 
     kind: ClassVar[str] = "callback"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExporterPart(Part):
+    """A format of other programs, ``muomni export --NAME``: ``build(model: TextModel, folder: Path, *, precision: str,
+    notify) -> Sequence[ExportedFile]`` writes a model's Thinker and tokenizer into an empty folder.
+
+    Args:
+        precisions: those it writes; the first is the default.
+        requires: packages that must be installed.
+        suffix: of the one file that is exported, such as ``.gguf``; empty: a folder is.
+    """
+
+    kind: ClassVar[str] = "exporter"
+    suffix: str = ""
+    precisions: tuple[str, ...] = ("fp32",)
+    requires: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

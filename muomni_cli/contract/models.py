@@ -4,7 +4,7 @@ as speed references. Shapes: B batch, T tokens, D width, V vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -26,7 +26,8 @@ class Tokenizer(Protocol):
 
     @property
     def specials(self) -> Mapping[str, int]:
-        """Ids of ``pad`` (0), ``bos`` (1), ``eos`` (2), ``system``, ``user`` and ``assistant``."""
+        """Ids of ``pad``, ``bos``, ``eos``, ``system``, ``user`` and ``assistant``; 0 to 5 for tokenizers that are
+        trained here. Those of others may lack ``bos`` and the roles, and their ``pad`` may be ``eos``."""
 
     def encode(self, text: str) -> list[int]:
         """Ids of ``text`` without special tokens. The spelling of a special token is encoded as plain text."""
@@ -43,6 +44,21 @@ class Tokenizer(Protocol):
 
     def save(self, folder: Path) -> None:
         """Write what ``build`` needs to open the tokenizer again."""
+
+
+class ChatTokenizer(Tokenizer, Protocol):
+    """A tokenizer that brings its own layout of conversations (``chat.template = "own"``)."""
+
+    @property
+    def special_texts(self) -> Sequence[str]: ...  # spellings of special tokens
+
+    @property
+    def chat_template(self) -> Callable[..., str] | None:
+        """``chat_template(messages, reply=)``: messages with ``role`` and ``content`` -> the text of the conversation,
+        with the opening of the assistant's turn if ``reply``. None without a template."""
+
+    def encode_marked(self, text: str) -> list[tuple[int, int, int]]:
+        """Ids with the first and last character of each; the spelling of a special token is that token."""
 
 
 class Cache(Protocol):

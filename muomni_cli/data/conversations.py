@@ -22,7 +22,7 @@ from muomni_cli.contract.models import Tokenizer
 from muomni_cli.core.files import cache_folder, cached_folder, fingerprint_of
 from muomni_cli.data.batches import BatchSampler, Sampled
 from muomni_cli.data.media import Inputs, InputsWriter, Modality, decode_all, in_order, open_inputs
-from muomni_cli.data.prompt import chat_ids
+from muomni_cli.data.prompt import chat_ids, start_ids
 from muomni_cli.data.sources import (
     DataSource,
     Validating,
@@ -212,8 +212,8 @@ class _Maker:
     def _lay_out(self, item: Conversation | Document, source: int, splits: Mapping[Split, _Side]) -> None:
         split = splits[split_of(item, self.recipe.data.val_fraction)]
         if isinstance(item, Document):
-            specials = self.tokenizer.specials
-            ids = [specials["bos"], *self.tokenizer.encode(item.text), specials["eos"]]
+            text = self.tokenizer.encode(item.text)
+            ids = [*start_ids(self.tokenizer), *text, self.tokenizer.specials["eos"]]
             for begin in range(0, len(ids) - 1, self.context):  # neighbors overlap by one, so all are targets
                 piece = ids[begin : begin + self.context + 1]
                 split.append(piece, [True] * len(piece), {"media": [], "source": source, "key": item.key, "about": []})

@@ -27,7 +27,7 @@ from muomni_cli.contract.models import Tokenizer
 from muomni_cli.core.errors import RequestError
 from muomni_cli.core.files import cache_folder, cached_folder, fingerprint_of
 from muomni_cli.data.batches import Mixture, StreamWriter, TokenStream, Window, open_stream, token_type
-from muomni_cli.data.prompt import Template, chat_ids, turn_texts
+from muomni_cli.data.prompt import Template, chat_ids, start_ids, turn_texts
 from muomni_cli.data.sources import (
     DataSource,
     Validating,
@@ -259,12 +259,12 @@ def encode_items(
     """Ids of each item, including ``bos`` and ``eos``, and which of them to train on (None: all)."""
     texts = [[item.text] if isinstance(item, Document) else turn_texts(item.messages, template) for item in items]
     encoded = iter(tokenizer.encode_batch([text for own in texts for text in own]))
-    bos, eos = tokenizer.specials["bos"], tokenizer.specials["eos"]
-    for item in items:
+    start, eos = start_ids(tokenizer), tokenizer.specials["eos"]
+    for item, own_texts in zip(items, texts, strict=True):
         if isinstance(item, Document):
-            yield [bos, *next(encoded), eos], None
+            yield [*start, *next(encoded), eos], None
         else:
-            own = islice(encoded, len(item.messages))
+            own = islice(encoded, len(own_texts))
             layout = chat_ids(tokenizer, item.messages, template, encoded=own)
             yield layout.ids, layout.answer if item.learn == "answers" else None
 

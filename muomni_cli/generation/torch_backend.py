@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from torch import Tensor, nn
 from muomni_cli.contract.declarations import Capability
 from muomni_cli.contract.models import PADDED_ROW, Cache, Thinker
 from muomni_cli.core.errors import RequestError
+from muomni_cli.nn.transformer import FusedLinear
 
 WIDTH = 32  # outputs per panel: two AVX-512 registers of fp32
 FIRST_MEDIA_ID = -2  # the first id of an embedding; -1 is PADDED_ROW
@@ -63,8 +65,9 @@ def pack_linear_layers(module: nn.Module) -> None:
     uses = Counter(id(weight) for layer in module.modules() for weight in layer.parameters(recurse=False))
     for parent in list(module.modules()):
         for name, layer in list(parent.named_children()):
-            if type(layer) is nn.Linear and layer.weight.device.type == "cpu" and uses[id(layer.weight)] == 1:
-                setattr(parent, name, PackedLinear(layer).eval())
+            linear = cast("nn.Linear", layer) if type(layer) in (nn.Linear, FusedLinear) else None
+            if linear is not None and linear.weight.device.type == "cpu" and uses[id(linear.weight)] == 1:
+                setattr(parent, name, PackedLinear(linear).eval())
 
 
 @dataclass(slots=True)

@@ -11,7 +11,7 @@ from functools import partial
 from muomni_cli.contract.data import Media, Message
 from muomni_cli.contract.models import Tokenizer
 from muomni_cli.core.errors import RequestError
-from muomni_cli.data.prompt import Template, reply_ids, require_room, turn_ids
+from muomni_cli.data.prompt import Template, chat_ids, reply_ids, require_room, turn_ids
 from muomni_cli.inference.chat_model import Answer, ChatModel
 from muomni_cli.inference.media_input import MediaEmbeddings, MediaInputs, media_of
 from muomni_cli.inference.settings import GenerationSettings
@@ -90,6 +90,8 @@ class ChatHistory:
         self.exchanges.append(Exchange(question, media_ids, answer.text, [*said, eos]))
 
     def _ids(self, exchanges: Sequence[Exchange], question: Message, media_ids: Sequence[int]) -> list[int]:
+        if self.template == "own":  # the template sees the whole conversation
+            return self._own_ids(exchanges, question, media_ids)
         ids: list[int] = []
         turn = partial(turn_ids, self.tokenizer, template=self.template)
         if self.system:
@@ -98,6 +100,18 @@ class ChatHistory:
         for exchange in exchanges:
             ids += turn(exchange.question, first=not ids, media_ids=exchange.media_ids) + reply + exchange.answer_ids
         return ids + turn(question, first=not ids, media_ids=media_ids) + reply
+
+    def _own_ids(self, exchanges: Sequence[Exchange], question: Message, media_ids: Sequence[int]) -> list[int]:
+        turns = [Message("system", self.system)] if self.system else []
+        soft: list[Sequence[int]] = []  # of each input: those of all inputs of its message come with the first
+        for asked, tokens, answer in [
+            *((one.question, one.media_ids, one.answer) for one in exchanges),
+            (question, media_ids, None),
+        ]:
+            soft += [tokens, *[()] * (len(asked.media) - 1)] if asked.media else []
+            turns += [asked] if answer is None else [asked, Message("assistant", answer)]
+        each = iter(soft)
+        return chat_ids(self.tokenizer, turns, self.template, reply=True, media_ids=lambda _: next(each)).ids
 
 
 def ids_of(tokenizer: Tokenizer, text: str, tokens: list[int]) -> list[int]:

@@ -100,7 +100,11 @@ def _attend(
     """(B,T,D) -> (B,T,H*Dh) for :attr:`Attention.out`, and the new keys and values (B,Hkv,S+T,Dh)."""
     heads, kv_heads, width = attention.heads, attention.kv_heads, attention.head_dim
     qkv = attention.qkv(x)
-    if attention.q_norm is None or attention.k_norm is None:
+    if not attention.rotary:
+        query, key, value = qkv.split_with_sizes([heads * width, kv_heads * width, kv_heads * width], dim=2)
+        if attention.q_norm is not None and attention.k_norm is not None:
+            query, key = _normed(attention.q_norm, query), _normed(attention.k_norm, key)
+    elif attention.q_norm is None or attention.k_norm is None:
         both, value = qkv.split_with_sizes([(heads + kv_heads) * width, kv_heads * width], dim=2)
         turned = torch.onnx.ops.rotary_embedding(both, *turns, num_heads=heads + kv_heads)
         query, key = turned.split_with_sizes([heads * width, kv_heads * width], dim=2)

@@ -23,6 +23,7 @@ from torch.autograd.function import once_differentiable
 
 from muomni_cli.core.errors import RequestError
 from muomni_cli.nn.cache import KVCache, WritableCache
+from muomni_cli.nn.rope_scaling import RopeScaling, rotary_frequencies
 
 SHORT = 256  # keys up to which fp32 attention is faster than bf16 on a CPU
 Matrix = Callable[[Tensor], Tensor]
@@ -108,6 +109,32 @@ class StackSettings(Protocol):
     def norm_eps(self) -> float: ...
 
 
+@dataclass(frozen=True, slots=True)
+class StackVariant:
+    """What some families of models do otherwise than Llama.
+
+    Args:
+        biases: linear layers with a bias: ``qkv``, ``out``, ``mlp``.
+        rope_scaling: of the rotary frequencies.
+        nope_layers: numbers of the layers without positions (NoPE, arXiv:2501.18795), from 0.
+    """
+
+    biases: frozenset[str] = frozenset()
+    rope_scaling: RopeScaling | None = None
+    nope_layers: frozenset[int] = frozenset()
+
+
+LLAMA = StackVariant()
+
+
+class FusedLinear(nn.Linear):
+    """Several linear layers over the same input as one; ``sections``: the outputs of each, in order."""
+
+    def __init__(self, inputs: int, sections: Sequence[int], *, bias: bool = False) -> None:
+        super().__init__(inputs, sum(sections), bias=bias)
+        self.sections = tuple(sections)
+
+
 @dataclass(slots=True)
 class Span:
     """Positions and mask of T new tokens, shared by all layers of a forward pass.
@@ -123,29 +150,30 @@ class Span:
     cache: WritableCache | None
 
 
-def rotary_tables(config: StackSettings) -> tuple[Tensor, Tensor]:
+def rotary_tables(config: StackSettings, scaling: RopeScaling | None = None) -> tuple[Tensor, Tensor]:
     """(ctx_len,1,Dh) cosines and sines of RoPE (arXiv:2104.09864).
 
     Dimension i rotates with dimension i + Dh/2. The sign of the rotation is folded into the sines, so that rotating is
     ``x * cos + roll(x, Dh/2) * sin``.
     """
-    half = config.head_dim // 2
-    speeds = config.rope_theta ** (-torch.arange(half, dtype=torch.float64) / half)
+    speeds = torch.tensor(rotary_frequencies(config.head_dim, config.rope_theta, scaling), dtype=torch.float64)
     angles = torch.outer(torch.arange(config.ctx_len, dtype=torch.float64), speeds)
     cos = torch.cat((angles.cos(), angles.cos()), dim=1)
     sin = torch.cat((-angles.sin(), angles.sin()), dim=1)
-    return cos[:, None].float(), sin[:, None].float()
+    amplitude = 1.0 if scaling is None else scaling.amplitude
+    return (cos[:, None] * amplitude).float(), (sin[:, None] * amplitude).float()
 
 
 class Attention(nn.Module):
     """Causal self-attention with optional grouped queries (GQA, arXiv:2305.13245)."""
 
-    def __init__(self, config: StackSettings, layer: int) -> None:
+    def __init__(self, config: StackSettings, layer: int, variant: StackVariant = LLAMA) -> None:
         super().__init__()
-        self.layer = layer
+        self.layer, self.rotary = layer, layer not in variant.nope_layers
         self.heads, self.kv_heads, self.head_dim = config.n_heads, config.kv_heads, config.head_dim
-        self.qkv = nn.Linear(config.d_model, (self.heads + 2 * self.kv_heads) * self.head_dim, bias=False)
-        self.out = nn.Linear(self.heads * self.head_dim, config.d_model, bias=False)
+        widths = [heads * self.head_dim for heads in (self.heads, self.kv_heads, self.kv_heads)]
+        self.qkv = FusedLinear(config.d_model, widths, bias="qkv" in variant.biases)
+        self.out = nn.Linear(widths[0], config.d_model, bias="out" in variant.biases)
         self.q_norm = nn.RMSNorm(self.head_dim, config.norm_eps) if config.qk_norm else None
         self.k_norm = nn.RMSNorm(self.head_dim, config.norm_eps) if config.qk_norm else None
 
@@ -165,7 +193,9 @@ class Attention(nn.Module):
             exact = turning.to(self.q_norm.weight.dtype)  # under autocast the heads are bf16 and the norm is not
             query, key = exact.split_with_sizes([self.heads, self.kv_heads], dim=2)
             turning = torch.cat((self.q_norm(query), self.k_norm(key)), dim=2)
-        turned = torch.addcmul(turning * span.cos, turning.roll(self.head_dim // 2, dims=3), span.sin)
+        turned = turning
+        if self.rotary:
+            turned = torch.addcmul(turning * span.cos, turning.roll(self.head_dim // 2, dims=3), span.sin)
         query, key = turned.transpose(1, 2).split_with_sizes([self.heads, self.kv_heads], dim=1)
         return query, key, value.transpose(1, 2)
 
@@ -181,10 +211,11 @@ class Attention(nn.Module):
 class SwiGLU(nn.Module):
     """Gated MLP (arXiv:2002.05202): ``down(silu(gate(x)) * up(x))``, gate and up in one matrix."""
 
-    def __init__(self, config: StackSettings) -> None:
+    def __init__(self, config: StackSettings, variant: StackVariant = LLAMA) -> None:
         super().__init__()
-        self.gate_up = nn.Linear(config.d_model, 2 * config.d_ff, bias=False)
-        self.down = nn.Linear(config.d_ff, config.d_model, bias=False)
+        bias = "mlp" in variant.biases
+        self.gate_up = FusedLinear(config.d_model, [config.d_ff, config.d_ff], bias=bias)
+        self.down = nn.Linear(config.d_ff, config.d_model, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.down(swiglu(self.gate_up(x)))  # type: ignore[no-any-return]
@@ -193,12 +224,12 @@ class SwiGLU(nn.Module):
 class Block(nn.Module):
     """One layer: attention, then MLP, each pre-normalized with a residual connection."""
 
-    def __init__(self, config: StackSettings, layer: int) -> None:
+    def __init__(self, config: StackSettings, layer: int, variant: StackVariant = LLAMA) -> None:
         super().__init__()
         self.attention_norm = nn.RMSNorm(config.d_model, config.norm_eps)
-        self.attention = Attention(config, layer)
+        self.attention = Attention(config, layer, variant)
         self.mlp_norm = nn.RMSNorm(config.d_model, config.norm_eps)
-        self.mlp = SwiGLU(config)
+        self.mlp = SwiGLU(config, variant)
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, x: Tensor, span: Span) -> Tensor:
@@ -212,12 +243,12 @@ class Stack(nn.Module):
     rope_cos: Tensor
     rope_sin: Tensor
 
-    def __init__(self, config: StackSettings) -> None:
+    def __init__(self, config: StackSettings, variant: StackVariant = LLAMA) -> None:
         super().__init__()
         self.sizes = config
-        self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.n_layers))
+        self.blocks = nn.ModuleList(Block(config, layer, variant) for layer in range(config.n_layers))
         self.norm = nn.RMSNorm(config.d_model, config.norm_eps)
-        cos, sin = rotary_tables(config)
+        cos, sin = rotary_tables(config, variant.rope_scaling)
         self.register_buffer("rope_cos", cos, persistent=False)
         self.register_buffer("rope_sin", sin, persistent=False)
         self._decoder: Decoder | None = None
@@ -226,7 +257,9 @@ class Stack(nn.Module):
         """Normal weights with std 0.02, divided by sqrt(2L) for projections into the residual stream, as in GPT-2."""
         residual = 0.02 / math.sqrt(2 * self.sizes.n_layers)
         for name, parameter in self.named_parameters():
-            if parameter.ndim == 1:
+            if name.endswith(".bias"):
+                nn.init.zeros_(parameter)
+            elif parameter.ndim == 1:
                 nn.init.ones_(parameter)
             else:
                 nn.init.normal_(parameter, std=residual if name.endswith(("out.weight", "down.weight")) else 0.02)
@@ -320,6 +353,7 @@ class Layer(NamedTuple):
     """The weights of a block in the order of use; QK norms may be None."""
 
     attention_norm: Tensor
+    rotary: bool
     qkv: Matrix
     q_norm: Tensor | None
     k_norm: Tensor | None
@@ -336,6 +370,7 @@ class Decoder:
         self.layers = [
             Layer(
                 attention_norm=block.attention_norm.weight,
+                rotary=block.attention.rotary,
                 qkv=block.attention.qkv.forward,
                 q_norm=None if block.attention.q_norm is None else block.attention.q_norm.weight,
                 k_norm=None if block.attention.k_norm is None else block.attention.k_norm.weight,
@@ -365,7 +400,9 @@ class Decoder:
                 query, key = turning.split_with_sizes([self.heads, self.kv_heads], dim=1)
                 query = torch.rms_norm(query, head, layer.q_norm, eps)
                 turning = torch.cat((query, torch.rms_norm(key, head, layer.k_norm, eps)), dim=1)
-            turned = torch.addcmul(turning * cos, turning.roll(self.head_dim // 2, dims=3), sin)
+            turned = turning
+            if layer.rotary:
+                turned = torch.addcmul(turning * cos, turning.roll(self.head_dim // 2, dims=3), sin)
             query = turned.narrow(1, 0, self.heads).reshape(batch, self.kv_heads, -1, self.head_dim)
             keys, values = cache.write(number, turned.narrow(1, self.heads, self.kv_heads), value)
             mixed = F.scaled_dot_product_attention(query, keys, values, attn_mask=mask)

@@ -15,7 +15,7 @@ from muomni_cli.structured_output.grammar import check_form, read_form
 
 _Share = Annotated[float, Field(ge=0, lt=1)]
 MAX_STEPS = 10**9
-OWN_INIT = ("trained", "random")  # values of ``train.omni.init`` that do not name a model
+OWN_INIT = ("trained", "random")  # values of ``train.<stage>.init`` that do not name a model
 
 
 class Settings(BaseModel):
@@ -71,8 +71,8 @@ class TrainSettings(Settings):
     init: str = Field(
         "trained",
         min_length=1,
-        description="initial weights of the omni stage: trained (from the parts' own stages), random, or a run or an "
-        "installed model (its Thinker, encoders and tokenizer)",
+        description="initial weights: a run or an installed model (its part of this stage; for the stages thinker and "
+        "omni its tokenizer, too), or random; trained: in the omni stage those of the parts' own stages, else random",
     )
     init_encoders: dict[str, str] = Field(
         {}, description="modality -> run or installed model to take this encoder of the omni stage from"
@@ -120,7 +120,9 @@ class TrainSettings(Settings):
 class ChatSettings(Settings):
     """``[chat]``: default inference settings."""
 
-    template: Literal["plain", "roles"] = Field("plain", description="plain: bos and text; roles: a token per role")
+    template: Literal["plain", "roles", "own"] = Field(
+        "plain", description="plain: bos and text; roles: a token per role; own: the tokenizer's chat template"
+    )
     system: str = Field("", description="system message")
     temperature: float = Field(0.8, ge=0, le=1e3, description="0 is greedy")
     top_k: int = Field(0, ge=0, le=1_000_000, description="sample from the k most likely tokens; 0 for all")

@@ -17,6 +17,7 @@ from muomni_cli.contract.declarations import (
     DatasetPart,
     Download,
     EncoderPart,
+    ExporterPart,
     ModelFiles,
     Part,
     PartConfig,
@@ -80,6 +81,10 @@ class HookSpecs:
         """Runtimes that run exported models without PyTorch."""
 
     @hookspec
+    def register_exporters(self) -> Sequence[ExporterPart]:  # type: ignore[empty-body]
+        """Formats of other programs that ``muomni export`` writes."""
+
+    @hookspec
     def register_recipes(self) -> Sequence[RecipeFile]:  # type: ignore[empty-body]
         """Recipes that ``muomni recipes`` lists and copies."""
 
@@ -123,6 +128,7 @@ DECLARES: dict[str, type[Declaration]] = {
     "register_datasets": DatasetPart,
     "register_callbacks": CallbackPart,
     "register_runtimes": RuntimePart,
+    "register_exporters": ExporterPart,
     "register_recipes": RecipeFile,
     "register_models": ModelFiles,
     "register_downloads": Download,
@@ -135,8 +141,8 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 _REFERENCE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 _REQUIRED = ("build", "read", "num_tokens")  # fields that refer to code: "package.module:attr"
 _OPTIONAL = (
-    "objective", "graphs", "runner", "steps", "transcribe", "predictor", "head_graphs", "read_chunks", "bench_inputs",
-    "align", "sample", "synthesizer",
+    "objective", "pretrained", "graphs", "runner", "steps", "transcribe", "predictor", "head_graphs", "read_chunks",
+    "bench_inputs", "align", "sample", "synthesizer",
 )  # fmt: skip
 
 

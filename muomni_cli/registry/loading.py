@@ -45,6 +45,8 @@ BUILTINS = (
     "muomni_metrics",
     "muomni_nano",
     "muomni_onnx.plugin",
+    "muomni_hf.plugin",
+    "muomni_gguf.plugin",
     "muomni_serve.plugin",
 )
 """Modules with the hooks of built-in plugins; the host names them only here."""

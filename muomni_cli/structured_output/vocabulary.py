@@ -28,7 +28,8 @@ class FormVocabulary:
         specials = tokenizer.specials
         special = set(specials.values())
         spelled = [b"" if one in special else tokenizer.token_bytes(one) for one in range(tokenizer.vocab_size)]
-        self.bos_token_id, self.eos_token_id = specials["bos"], specials["eos"]
+        self.eos_token_id = specials["eos"]
+        self.bos_token_id = specials.get("bos", self.eos_token_id)
         # llguidance tells special tokens from text by a first byte that UTF-8 never has
         self.tokens = [piece or b"\xff<|%d|>" % token for token, piece in enumerate(spelled)]
         self.special_token_ids = [token for token, piece in enumerate(spelled) if not piece]

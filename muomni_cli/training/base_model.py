@@ -1,4 +1,4 @@
-"""The pretrained model that the omni stage starts from (``train.omni.init``)."""
+"""The pretrained model that a stage starts from: ``train.<stage>.init``, or weights that a part's config names."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from muomni_cli.core.errors import RequestError
 from muomni_cli.models.locate import model_named
 from muomni_cli.recipe.model import OMNI, PartSpec, Recipe
 from muomni_cli.recipe.settings import OWN_INIT
+from muomni_cli.registry.registry import resolve
 from muomni_cli.runs.checkpoint import Checkpoint, build_aside, load_model, omni_entries, open_part, read_checkpoint
 from muomni_cli.runs.digests import digests_of
 from muomni_cli.runs.run import RunFolder, differences, part_entry
@@ -48,6 +49,12 @@ class PretrainedModel:
         prefix = f"{THINKER}." if stage == THINKER else f"encoders.{stage}."
         load_model(module, self._checkpoint, ema=True, prefix=prefix)
         return module, self.joint
+
+    def own_part(self, stage: str, chosen: PartSpec) -> tuple[nn.Module, Path]:
+        """As :meth:`part`. RequestError if there is none."""
+        if (taken := self.part(stage, chosen)) is None:
+            raise RequestError(f"{self.name} has no {stage}", f"name another model in train.{stage}.init")
+        return taken
 
     def fill_projector(self, modality: str, projector: nn.Module) -> None:
         """Load the projector of ``modality``, if the model has a trained one."""
@@ -93,14 +100,34 @@ class PretrainedModel:
             )
 
 
-def load_pretrained(init: str) -> PretrainedModel | None:
-    """The model named by ``train.omni.init``; None for ``trained`` and ``random``. RequestError if it is missing."""
+def start_weights(module: nn.Module, stage: str, chosen: PartSpec, init: str) -> tuple[nn.Module, str]:
+    """The part of a stage as its training begins, and where its weights are from (empty: random): those of the model
+    ``init``, else those that its config names, else ``module`` as it is. RequestError if they do not fit."""
+    base = load_pretrained(init, stage)
+    if base is not None:
+        taken, path = base.own_part(stage, chosen)
+        return taken, str(path)
+    return module, named_weights(module, chosen)
+
+
+def named_weights(module: nn.Module, chosen: PartSpec) -> str:
+    """Load the weights that the part's config names, if it names any; where they are from. RequestError if they do not
+    fit."""
+    part = chosen.registered.part
+    if part.pretrained is None:
+        return ""
+    return str(resolve(part.pretrained, f"{part.kind} {part.name}")(module, chosen.config))
+
+
+def load_pretrained(init: str, stage: str = OMNI) -> PretrainedModel | None:
+    """The model named by ``train.<stage>.init``; None for ``trained`` and ``random``. RequestError if it is missing."""
     if init in OWN_INIT:
         return None
     try:
         found = model_named(init)
     except RequestError as error:
-        raise RequestError(f"train.omni.init: {error.what}", f'{error.fix}; or write "trained" or "random"') from error
+        what = f"train.{stage}.init: {error.what}"
+        raise RequestError(what, f'{error.fix}; or write "trained" or "random"') from error
     run = found.run()
     if found.weights is None:
         return PretrainedModel(init, run, run.checkpoint(OMNI))

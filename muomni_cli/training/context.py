@@ -24,7 +24,7 @@ from muomni_cli.core.console import say
 from muomni_cli.core.errors import RequestError
 from muomni_cli.data.batches import Drawn
 from muomni_cli.data.examples import DecodedExampleData, open_examples
-from muomni_cli.data.prompt import Template, chat_ids
+from muomni_cli.data.prompt import Template, chat_ids, start_ids
 from muomni_cli.data.sources import Validating, describe
 from muomni_cli.data.speech import SpeechData, SpeechEncoders, open_speech
 from muomni_cli.data.text import TextData, open_text
@@ -91,9 +91,9 @@ class TrainingContext:
 
     @cached_property
     def _tokenizer(self) -> Tokenizer:
-        if self.stage == OMNI and self.run.status("tokenizer") != "finished":
-            base = load_pretrained(self.settings.init)
-            if base is not None:  # a dry run, which copies no tokenizer
+        if self.stage in ("thinker", OMNI) and self.run.status("tokenizer") != "finished":
+            base = load_pretrained(self.settings.init, self.stage)
+            if base is not None:  # it is copied when the training begins, and not in a dry run
                 return base.tokenizer(self.recipe)
         missing = self.run.status("tokenizer") == "missing" and self.recipe.tokenizer is not None
         if missing and self.learn_tokenizer is not None:
@@ -249,9 +249,9 @@ class TrainingContext:
             min_p=chat.min_p,
             repetition_penalty=chat.repetition_penalty,
         )
-        bos = tokenizer.specials["bos"]
+        start = start_ids(tokenizer)
         requests = [
-            Request([bos, *tokenizer.encode(prompt)], sampling, seed=self.seed + row, max_tokens=max_tokens)
+            Request([*start, *tokenizer.encode(prompt)], sampling, seed=self.seed + row, max_tokens=max_tokens)
             for row, prompt in enumerate(prompts)
         ]
         texts = [""] * len(requests)

@@ -44,7 +44,7 @@ from muomni_cli.runs.run import (
     run_lock,
     stage_lock,
 )
-from muomni_cli.training.base_model import PretrainedModel, load_pretrained
+from muomni_cli.training.base_model import PretrainedModel, load_pretrained, named_weights, start_weights
 from muomni_cli.training.callbacks import CallbackList, Display, RunRecorder
 from muomni_cli.training.context import TrainingContext, part_arguments
 from muomni_cli.training.dry_run import DryRun, dry_run
@@ -57,6 +57,7 @@ if TYPE_CHECKING:
 
 TRIAL_CHARS = 10_000_000  # most characters to train a temporary tokenizer on (dry run)
 CPU = torch.device("cpu")
+USES_TOKENIZER = ("thinker", OMNI)  # stages that a model in ``init`` gives its tokenizer
 LESS_MEMORY = "lower batch_size or the sizes of its part, raise accumulate, or set checkpoint_activations=true"
 
 
@@ -183,7 +184,7 @@ def _train_tokenizer(job: Job, again: frozenset[str]) -> None:
 def _train_part(job: Job, *, resume: bool, force: bool) -> None:
     drawn = _drawn(job) if resume else []
     context = _context(job, partial(_learn_first, job, alone=force), drawn=drawn)
-    objective = _objective(job, context)
+    objective = _objective(job, context, resume=resume)
     folder = job.run.stage(job.stage)
     part: dict[str, Any] | None = None
     about: dict[str, Any] = {}
@@ -192,10 +193,11 @@ def _train_part(job: Job, *, resume: bool, force: bool) -> None:
         arguments = part_arguments(job.recipe, job.stage, context)
         more = arguments if head_metadata is None else {**arguments, "head_metadata": head_metadata}
         part = part_entry(job.chosen.registered, job.chosen.config, f"{job.stage}/{LAST}", **more)
-    else:
-        base = load_pretrained(context.settings.init)
+    if job.stage in USES_TOKENIZER:
+        base = load_pretrained(context.settings.init, job.stage)
         if base is not None and base.give_tokenizer(job.recipe, job.run):
             say(f"tokenizer: {base.run.stage('tokenizer')}")
+    if job.chosen is None:
         about["parts"] = _joint_entries(job.recipe, context)
     fingerprints = _data_fingerprints(job, context)
     callbacks = [
@@ -326,7 +328,7 @@ def _context(job: Job, learn: Callable[[], Tokenizer], *, trial: bool = False, d
     return TrainingContext(*chosen, reports=True, learn_tokenizer=learn, trial=trial, drawn=drawn)
 
 
-def _objective(job: Job, context: TrainingContext) -> Objective:
+def _objective(job: Job, context: TrainingContext, *, resume: bool = False) -> Objective:
     torch.manual_seed(context.seed)
     if job.chosen is None:
         return AnswerTrace(build_omni(context), context)
@@ -336,6 +338,10 @@ def _objective(job: Job, context: TrainingContext) -> Objective:
     _require_memory(job.chosen, arguments, context.device)
     torch.manual_seed(context.seed)  # again: part_arguments may have drawn random numbers
     module = build_part(job.chosen.registered, job.chosen.config, arguments)
+    if not resume:
+        module, source = start_weights(module, job.stage, job.chosen, context.settings.init)
+        if source:
+            context.progress(f"{job.stage}: {source}")
     objective: Objective = resolve(part.objective, f"{part.kind} {part.name}")(module, context)
     return objective
 
@@ -403,6 +409,7 @@ def _initial_part(stage: str, chosen: PartSpec, context: TrainingContext, base: 
         size = {"vocab_size": context.tokenizer().vocab_size} if stage == "thinker" else {}
         _require_memory(chosen, size, context.device)
         part = build_part(chosen.registered, chosen.config, size)
+        weights = named_weights(part, chosen) or weights
     elif base is not None and (taken := base.part(stage, chosen)):
         part, weights = taken
     else:

@@ -16,6 +16,10 @@ from muomni_cli.api import RequestError, files
 from muomni_text.byte_level import BYTE_OF, FILE, SPECIALS, ByteTable, not_unicode, spelt
 from muomni_text.plugin import BPEConfig
 
+QWEN2 = (  # as in its tokenizer.json
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
+    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
 PIECE = 1 << 16  # characters per piece for the trainer, which buffers a few hundred
 
 
@@ -95,17 +99,8 @@ def learn(config: BPEConfig, texts: Iterator[str]) -> BPETokenizer:
     Too little text gives a smaller vocabulary than ``vocab_size``: unreachable rows would be dead weight in the
     embedding table and in every softmax.
     """
-    # A word, number or run of punctuation takes the one space before it. No match mixes letters and punctuation, so no
-    # merge can spell a special token.
-    contraction, number = r"['\u2019](?:[sdmt]|ll|re|ve)\b", r" ?\p{N}" if config.single_digits else r" ?\p{N}+"
-    pattern = rf"{contraction}| ?[\p{{L}}\p{{M}}]+|{number}| ?[^\s\p{{L}}\p{{M}}\p{{N}}]+|\s*[\r\n]+|\s+(?!\S)|\s+"
     inner = tokenizers.Tokenizer(models.BPE())
-    inner.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(tokenizers.Regex(pattern), behavior="isolated"),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-        ]
-    )
+    inner.pre_tokenizer = _splitter(config)
     inner.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=config.vocab_size,
@@ -117,6 +112,26 @@ def learn(config: BPEConfig, texts: Iterator[str]) -> BPETokenizer:
     )
     inner.train_from_iterator(_pieces(texts), trainer)
     return BPETokenizer(inner)
+
+
+def _splitter(config: BPEConfig) -> pre_tokenizers.PreTokenizer:
+    """What cuts text into pieces to merge within. No piece mixes letters with more than one sign before them, so no
+    merge can spell a special token."""
+    if config.pattern == "gpt2":
+        words = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
+        digits = [pre_tokenizers.Digits(individual_digits=True)] if config.single_digits else []
+        return pre_tokenizers.Sequence([*digits, words]) if digits else words
+    pattern = QWEN2
+    if config.pattern == "muomni":
+        # a word, number or run of punctuation takes the one space before it
+        contraction, number = r"['\u2019](?:[sdmt]|ll|re|ve)\b", r" ?\p{N}" if config.single_digits else r" ?\p{N}+"
+        pattern = rf"{contraction}| ?[\p{{L}}\p{{M}}]+|{number}| ?[^\s\p{{L}}\p{{M}}\p{{N}}]+|\s*[\r\n]+|\s+(?!\S)|\s+"
+    return pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(tokenizers.Regex(pattern), behavior="isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
 
 
 def _pieces(texts: Iterator[str]) -> Iterator[str]:

@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from muomni_cli.api import ThinkerOutput
+from muomni_cli.api import ThinkerOutput, expand_path
 from muomni_cli.nn.cache import KVCache
-from muomni_cli.nn.transformer import Stack
+from muomni_cli.nn.transformer import Stack, StackVariant
 from muomni_thinker.plugin import TransformerConfig
 
 
@@ -18,7 +18,8 @@ class Transformer(Stack):
     """A :class:`muomni_cli.api.Thinker`."""
 
     def __init__(self, config: TransformerConfig, vocab_size: int) -> None:
-        super().__init__(config)
+        variant = StackVariant(frozenset(config.biases), config.rope_scaling, frozenset(config.nope_layers))
+        super().__init__(config, variant)
         self.config, self.vocab_size = config, vocab_size
         self.tok_emb = nn.Embedding(vocab_size, config.d_model)
         self.lm_head = None if config.tie_embeddings else nn.Linear(config.d_model, vocab_size, bias=False)
@@ -79,3 +80,13 @@ class Transformer(Stack):
 
 
 build = Transformer
+
+
+def load_weights(module: Transformer, config: TransformerConfig) -> str:
+    """Load what ``weights`` names, if anything; returns the folder. RequestError if it does not fit."""
+    if not config.weights:
+        return ""
+    from muomni_cli.nn.llama_weights import load_folder
+
+    load_folder(module, expand_path(config.weights))
+    return config.weights
