@@ -41,6 +41,27 @@ def hf(
     say(f'next: muomni chat -m {named} "Hello"')
 
 
+def peft(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="With adapter_config.json and its safetensors.")],
+    base: Annotated[str, typer.Option("--base", metavar="MODEL", help="The run or installed model that it adapts.")],
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", metavar="RUN", help="The run to make (default: FOLDER's name, under runs/)."),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace an earlier run.")] = False,
+) -> None:
+    """Import LoRA adapters that peft saved, onto a model that was imported or trained here."""
+    from muomni_cli.core.console import say
+    from muomni_cli.core.errors import require
+    from muomni_cli.core.files import RUNS
+    from muomni_cli.registry.registry import resolve
+
+    require("muomni import", "torch")
+    root = output or RUNS / folder.resolve().name
+    make = resolve("muomni_hf.adapters:import_adapters", "muomni import peft")
+    make(folder, base, root, replace=force, notify=say)
+
+
 @hookimpl
 def register_exporters() -> list[ExporterPart]:
     return [
@@ -51,7 +72,15 @@ def register_exporters() -> list[ExporterPart]:
             build="muomni_hf.exporting:export",
             precisions=("fp32", "fp16"),
             requires=("torch", "transformers", "jinja2"),
-        )
+        ),
+        ExporterPart(
+            name="peft",
+            doc="the adapters of the Thinker alone, in the format of peft",
+            config=PartConfig,
+            build="muomni_hf.adapters:export",
+            precisions=("fp32",),
+            requires=("torch",),
+        ),
     ]
 
 
@@ -59,4 +88,5 @@ def register_exporters() -> list[ExporterPart]:
 def register_commands(cli: typer.Typer) -> None:
     group = typer.Typer(no_args_is_help=True, help="Make a run of a model in another format.")
     group.command()(hf)
+    group.command()(peft)
     cli.add_typer(group, name="import")

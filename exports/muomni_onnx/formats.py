@@ -46,6 +46,7 @@ def export_text_model(
         engine.parts["thinker"],
         engine.tokenizer(),
         dict(engine.chat),
+        engine.checkpoint("omni" if engine.modalities else "thinker"),
     )
     say(f"exporting {trained.name} ({trained.run.root}) to {target}")
     if others:

@@ -86,6 +86,22 @@ def pack(
     say(f"next: pip install {output}    {uses(packed.name, packed.facts)[0]}")
 
 
+@app.command()
+def merge(
+    model: Annotated[str, typer.Argument(metavar="RUN", help="Run with adapters, by folder or name.")],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="RUN", help="Folder of the new run.")],
+    force: Annotated[bool, typer.Option("--force", help="Replace an earlier run.")] = False,
+) -> None:
+    """Add a run's adapters to the weights that they adapt, in a new run."""
+    from muomni_cli.core.errors import require
+    from muomni_cli.models.locate import model_named
+    from muomni_cli.registry.registry import resolve
+
+    require("muomni models merge", "torch")
+    stages = resolve("muomni_cli.models.merge:merge")(model_named(model).run(), output, say, replace=force)
+    say(f"wrote {output} ({', '.join(stages)})")
+
+
 def _print(found: dict[str, Any]) -> None:
     origin = f"  ({found['package']} {found['version']})" if found["package"] else ""
     print(f"{found['use']}{origin}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from muomni_cli.contract.declarations import PartConfig
@@ -115,6 +116,7 @@ class TextModel:
         entry: its entry in ``model.json``.
         tokenizer: see :class:`muomni_cli.contract.models.Tokenizer`.
         chat: the model's chat settings.
+        weights: the checkpoint of the Thinker's stage.
     """
 
     name: str
@@ -123,6 +125,7 @@ class TextModel:
     entry: Mapping[str, Any]
     tokenizer: Tokenizer
     chat: Mapping[str, Any]
+    weights: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)

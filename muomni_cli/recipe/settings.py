@@ -54,6 +54,16 @@ class DataSettings(Settings):
     )
 
 
+class LoraSettings(Settings):
+    """Adapters of a stage, in place of training its weights."""
+
+    rank: int = Field(8, ge=1, le=4096, description="rows of an adapter")
+    alpha: float = Field(16.0, gt=0, le=1e6, description="its output is scaled by alpha / rank")
+    targets: tuple[str, ...] = Field(
+        ("qkv", "out", "gate_up", "down"), min_length=1, description="last names of the linear layers to adapt"
+    )
+
+
 class TrainSettings(Settings):
     """``[train]`` for every stage; ``[train.<stage>]`` overrides it."""
 
@@ -81,6 +91,12 @@ class TrainSettings(Settings):
         0.0,
         description="omni stage: probability of replacing a token of an answer about media in the input by pad, so "
         "that the model relies on the media; or by modality: { image = 0.5 }",
+    )
+    lora: LoraSettings | None = Field(
+        None, description="train low-rank adapters instead of the part's weights: { rank = 8, alpha = 16.0 }"
+    )
+    freeze_until: dict[str, Annotated[int, Field(ge=0, le=MAX_STEPS)]] = Field(
+        {}, description="prefix of parameter names -> number of first steps in which they stay as they are"
     )
     betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = Field(
         (0.9, 0.95), description="AdamW's decay of the first and second moment"

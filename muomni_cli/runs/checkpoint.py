@@ -19,6 +19,7 @@ from muomni_cli.contract.declarations import Capability, EncoderPart, Part, Voco
 from muomni_cli.contract.speech import Codec
 from muomni_cli.core.errors import RequestError
 from muomni_cli.core.files import replacing
+from muomni_cli.nn.lora import Adapters, has_adapters, merged_weights
 from muomni_cli.omni import OmniModel
 from muomni_cli.recipe.model import PartSpec, Recipe
 from muomni_cli.registry.registry import RegisteredPart, resolve
@@ -87,7 +88,8 @@ def model_tensors(module: nn.Module) -> dict[str, Tensor]:
 
 
 def load_model(module: nn.Module, checkpoint: Checkpoint, *, ema: bool = False, prefix: str = "") -> None:
-    """Load a checkpoint's weights into ``module``, averaged ones (``ema``) if there are any.
+    """Load a checkpoint's weights into ``module``, averaged ones (``ema``) if there are any, with adapters added
+    to the weights they adapt unless the module has adapters itself.
 
     ``prefix``: of this module's weights in the checkpoint. RequestError if names or shapes do not match.
     """
@@ -96,6 +98,8 @@ def load_model(module: nn.Module, checkpoint: Checkpoint, *, ema: bool = False, 
     if ema:
         given |= checkpoint.section("ema")
     given = {name.removeprefix(prefix): tensor for name, tensor in given.items() if name.startswith(prefix)}
+    if has_adapters(given) and not has_adapters(wanted):
+        given = merged_weights(module, given, Adapters.of(checkpoint.header["lora"]).scale)
     wrong = sorted(
         {n for n, t in wanted.items() if n not in given or given[n].shape != t.shape} | (given.keys() - wanted.keys())
     )

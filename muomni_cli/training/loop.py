@@ -27,6 +27,7 @@ from muomni_cli.training.processes import BrokenOffError, StoppedError, StopRequ
 from muomni_cli.training.step import AsyncMetrics, Prefetch, Stepper
 
 if TYPE_CHECKING:
+    from muomni_cli.recipe import TrainSettings
     from muomni_cli.training.context import TrainingContext
 
 RELEASE_EVERY = 20  # steps; each release costs some 0.05 s of page faults for every 250 MB that are used again
@@ -231,6 +232,7 @@ class Trainer:
                 f"{self.last} was trained with seed {header['seed']}, not {self.context.seed}",
                 "leave the seed as it was, or train again with --force",
             )
+        _require_same_adapters(self.last, header, self.settings)
         load_model(self.objective.module, checkpoint)
         rng = checkpoint.section("rng")
         if not rng:
@@ -337,4 +339,13 @@ class Trainer:
         raise MuomniError(
             f"loss or gradient was not finite in step {bad_step + 1}; its batch is in {path}; {kept}",
             "try a lower lr, a smaller clip, precision=fp32, or look into the batch; then use --resume or --force",
+        )
+
+
+def _require_same_adapters(path: Path, header: Mapping[str, Any], settings: TrainSettings) -> None:
+    now = None if settings.lora is None else settings.lora.model_dump(mode="json")
+    if header.get("lora") != now:
+        raise RequestError(
+            f"{path} was trained with {'other' if header.get('lora') else 'no'} adapters",
+            "leave lora as it was, or train again with --force",
         )

@@ -104,11 +104,11 @@ class Muon(torch.optim.Optimizer):
         torch._foreach_add_(params, list((updates * go).unbind()), alpha=-scale)
 
 
-def scale_of(name: str, scales: Mapping[str, float]) -> float:
-    """The learning-rate scale of the longest dotted prefix of ``name`` in ``scales``; 1 for none."""
+def scale_of(name: str, scales: Mapping[str, float], default: float = 1.0) -> float:
+    """The value of the longest dotted prefix of ``name`` in ``scales``."""
     words = name.split(".")
     prefixes = (".".join(words[:count]) for count in range(len(words), 0, -1))
-    return next((scales[prefix] for prefix in prefixes if prefix in scales), 1.0)
+    return next((scales[prefix] for prefix in prefixes if prefix in scales), default)
 
 
 class Optimizers:
@@ -117,6 +117,7 @@ class Optimizers:
     def __init__(self, module: nn.Module, settings: TrainSettings, adamw_params: frozenset[str] = frozenset()) -> None:
         self.settings = settings
         self._scales = {name: scale_of(name, settings.lr_scale) for name, _ in module.named_parameters()}
+        self._frozen = {name: int(scale_of(name, settings.freeze_until, 0)) for name, _ in module.named_parameters()}
         for name, p in module.named_parameters():
             if self._scales[name] == 0:
                 p.requires_grad_(False)
@@ -140,10 +141,11 @@ class Optimizers:
         self._peaks = {"adamw": settings.lr, "muon": settings.muon_lr}
 
     def _groups(self, names: list[str], weight_decay: float) -> list[dict[str, Any]]:
-        groups: dict[float, dict[str, Any]] = {}
+        groups: dict[tuple[float, int], dict[str, Any]] = {}
         for name in names:
-            scale = self._scales[name]
-            group = groups.setdefault(scale, {"params": [], "weight_decay": weight_decay, "scale": scale})
+            scale, until = self._scales[name], self._frozen[name]
+            new = {"params": [], "weight_decay": weight_decay, "scale": scale, "frozen_until": until}
+            group = groups.setdefault((scale, until), new)
             group["params"].append(self.names[name])
         return list(groups.values())
 
@@ -152,7 +154,7 @@ class Optimizers:
         share = factor(self.settings, step)
         for name, optimizer in self.named.items():
             for group in optimizer.param_groups:
-                group["lr"] = self._peaks[name] * share * group["scale"]
+                group["lr"] = self._peaks[name] * share * group["scale"] if step >= group["frozen_until"] else 0.0
             if isinstance(optimizer, Muon):
                 optimizer.skip = skip
             else:

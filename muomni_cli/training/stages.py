@@ -28,6 +28,7 @@ from muomni_cli.data.sources import open_sources
 from muomni_cli.data.text import train_tokenizer
 from muomni_cli.models.locate import model_named
 from muomni_cli.nn.device import choose_device, memory_bytes, memory_errors_told, set_threads, total_memory
+from muomni_cli.nn.lora import Adapters, add_adapters
 from muomni_cli.omni import OmniModel
 from muomni_cli.recipe import resolved_toml
 from muomni_cli.recipe.model import OMNI, SPEAKING, parts_of, stages_of
@@ -159,8 +160,8 @@ def _train(job: Job, *, resume: bool, force: bool, again: frozenset[str]) -> Non
 def _require_same_parts(job: Job, leave_out: frozenset[str]) -> None:
     held = job.run.model()["parts"]
     for stage, chosen in parts_of(job.recipe).items():
-        named = part_entry(chosen.registered, chosen.config, "")
-        if stage in held and stage not in leave_out and (changed := differences(held[stage], named)):
+        named, aside = part_entry(chosen.registered, chosen.config, ""), chosen.registered.part.config.training_only
+        if stage in held and stage not in leave_out and (changed := differences(held[stage], named, aside)):
             raise RequestError(
                 f"{stage} of {job.run.root} differs from the recipe in {' and '.join(changed)}",
                 f"restore the setting, train another run with --run NAME, or train {stage} again with --force",
@@ -208,7 +209,11 @@ def _train_part(job: Job, *, resume: bool, force: bool) -> None:
         objective,
         context,
         folder=folder,
-        about={"part": part, "recipe": hashlib.sha256(resolved_toml(job.recipe).encode()).hexdigest()},
+        about={
+            "part": part,
+            **_adapters_of(context),
+            "recipe": hashlib.sha256(resolved_toml(job.recipe).encode()).hexdigest(),
+        },
         command=job.command,
         callbacks=CallbackList([("recorder", RunRecorder(job.run, job.stage, part, about)), *callbacks], say),
         display=Display(job.stage, context.settings.steps),
@@ -229,6 +234,11 @@ def _train_part(job: Job, *, resume: bool, force: bool) -> None:
     best = folder / BEST
     also = f" and {best} (step {read_header(best)['step']})" if best.is_file() else ""
     say(f"wrote {trainer.last} (step {done}){also}")
+
+
+def _adapters_of(context: TrainingContext) -> dict[str, Any]:
+    lora = context.settings.lora
+    return {} if lora is None else {"lora": lora.model_dump(mode="json")}
 
 
 def _drawn(job: Job) -> list[tuple[int, int]]:
@@ -342,8 +352,17 @@ def _objective(job: Job, context: TrainingContext, *, resume: bool = False) -> O
         module, source = start_weights(module, job.stage, job.chosen, context.settings.init)
         if source:
             context.progress(f"{job.stage}: {source}")
+    _adapt(module, context)
     objective: Objective = resolve(part.objective, f"{part.kind} {part.name}")(module, context)
     return objective
+
+
+def _adapt(module: Any, context: TrainingContext) -> None:
+    """Give a part the adapters that the stage trains, if it trains any."""
+    if (lora := context.settings.lora) is not None:
+        names = add_adapters(module, Adapters(**lora.model_dump()))
+        count = sum(p.numel() for p in module.parameters() if p.requires_grad)
+        context.progress(f"{len(names)} layers have adapters of {count:,} numbers; other weights stay as they are")
 
 
 def _require_memory(chosen: PartSpec, entry: Mapping[str, Any], device: torch.device) -> None:
@@ -384,6 +403,7 @@ def build_omni(context: TrainingContext) -> OmniModel:
     frozen = frozenset(name for name in parts if scale_of(f"encoders.{name}", settings.lr_scale) == 0)
     omni = OmniModel(thinker, parts, frozen)
     omni.reset_projectors()
+    _adapt(thinker, context)
     if base is not None:
         for modality in recipe.encoders.keys() - settings.init_encoders.keys():
             base.fill_projector(modality, omni.projectors[modality])

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from muomni_cli import app
+
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 SIZES = {
     "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 4, "num_attention_heads": 4,
@@ -135,3 +137,39 @@ def theirs(folder: Path) -> Any:
     from transformers import AutoModelForCausalLM
 
     return AutoModelForCausalLM.from_pretrained(folder, local_files_only=True, dtype=torch.float32).eval()
+
+
+def run(*words: str) -> int:
+    with pytest.raises(SystemExit) as left:
+        app.main(list(words))
+    return int(left.value.code or 0)
+
+
+RECIPE = """
+[tokenizer]
+use = "hf"
+folder = "{folder}"
+[thinker]
+use = "transformer"
+weights = "{folder}"
+ctx_len = 32
+[[data.text]]
+use = "text"
+path = "text.txt"
+[train]
+steps = 2
+batch_size = 2
+device = "cpu"
+threads = 1
+val_every = 0
+{more}
+"""
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "text.txt").write_text(
+        "\n\n".join(f"The hen laid {number} eggs, and the fox saw it." for number in range(90))
+    )
+    return tmp_path

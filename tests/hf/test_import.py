@@ -11,7 +11,6 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from muomni_cli import app
 from muomni_cli.core.errors import RequestError
 from muomni_cli.models.run_engine import RunEngine
 from muomni_cli.nn.llama_config import read_config
@@ -19,15 +18,9 @@ from muomni_cli.nn.llama_weights import load_folder
 from muomni_cli.runs.run import RunFolder
 from muomni_thinker.model import Transformer
 from muomni_thinker.plugin import TransformerConfig
-from tests.hf.conftest import FAMILIES, Checkpoint, theirs
+from tests.hf.conftest import FAMILIES, RECIPE, Checkpoint, run, theirs
 
 NEAR = 1e-5
-
-
-def run(*words: str) -> int:
-    with pytest.raises(SystemExit) as left:
-        app.main(list(words))
-    return int(left.value.code or 0)
 
 
 def opened(folder: Path) -> Transformer:
@@ -140,36 +133,6 @@ def test_old_rows_stay_bit_for_bit_when_tokens_are_added(checkpoint: Checkpoint,
 def test_the_same_token_is_not_added_twice(checkpoint: Checkpoint, tmp_path: Path) -> None:
     words = ["-o", str(tmp_path / "run"), "--add-token", "<|im_end|>"]
     assert run("import", "hf", str(checkpoint("llama 2")), *words) == 2
-
-
-RECIPE = """
-[tokenizer]
-use = "hf"
-folder = "{folder}"
-[thinker]
-use = "transformer"
-weights = "{folder}"
-ctx_len = 32
-[[data.text]]
-use = "text"
-path = "text.txt"
-[train]
-steps = 2
-batch_size = 2
-device = "cpu"
-threads = 1
-val_every = 0
-{more}
-"""
-
-
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "text.txt").write_text(
-        "\n\n".join(f"The hen laid {number} eggs, and the fox saw it." for number in range(90))
-    )
-    return tmp_path
 
 
 def weights(path: Path) -> dict[str, torch.Tensor]:
