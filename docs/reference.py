@@ -18,7 +18,7 @@ from typer.models import ArgumentInfo
 from muomni_cli import api, testing
 from muomni_cli.commands.cli import build_cli
 from muomni_cli.conformance.runner import HOMES, checks_of
-from muomni_cli.contract import declarations, engine, models, speech
+from muomni_cli.contract import bundle, declarations, engine, models, speech
 from muomni_cli.recipe.settings import ChatSettings, DataSettings, TrainSettings
 from muomni_cli.registry.hookspecs import API_VERSION, DECLARES, HookSpecs
 from muomni_cli.registry.registry import describe_settings, get_registry
@@ -95,6 +95,7 @@ BUILT: dict[str, tuple[str, ...]] = {
     "dataset": ("Dataset", "Document", "Message", "Conversation", "Example", "Media", "Synthesizer"),
     "callback": ("Callback",),
     "runtime": ("Engine", "GraphCall"),
+    "exporter": ("TextModel", "ExportedFile"),
     "download": ("RemoteFile",),
     "metrics": ("Evaluation", "MetricResult", "EvalSample"),
 }
@@ -258,7 +259,7 @@ def _default(field: Any) -> str:
 
 def _named(name: str) -> Any:
     """A name of the API, or a protocol of the contract."""
-    for module in (api, testing, models, speech, engine):
+    for module in (api, testing, models, speech, engine, bundle):
         if hasattr(module, name):
             return getattr(module, name)
     raise LookupError(name)

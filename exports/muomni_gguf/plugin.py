@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from muomni_cli.api import PartConfig, hookimpl
-from muomni_cli.contract.declarations import ExporterPart
+from muomni_cli.api import ExporterPart, PartConfig, hookimpl
 
 
 @hookimpl

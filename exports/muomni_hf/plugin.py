@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from muomni_cli.api import PartConfig, RequestError, hookimpl
-from muomni_cli.contract.declarations import ExporterPart
+from muomni_cli.api import ExporterPart, PartConfig, RequestError, hookimpl
 
 
 def hf(

@@ -4,12 +4,12 @@ import {readFileSync} from "node:fs";
 import {getLlama} from "node-llama-cpp";
 
 const request = JSON.parse(readFileSync(0, "utf8"));
-const llama = await getLlama({gpu: false, build: "never", logLevel: "error"});
+const llama = await getLlama({gpu: false, build: "never", logLevel: "error", maxThreads: 1});
 const model = await llama.loadModel({modelPath: process.argv[2]});
 const tokens = request.texts.map((text) => model.tokenize(text, false).map(Number));
 const answers = [];
 for (const prompt of request.prompts) {
-    const context = await model.createContext({contextSize: model.trainContextSize, sequences: 1});
+    const context = await model.createContext({contextSize: 256, sequences: 1, threads: 1});
     const sequence = context.getSequence();
     const answer = [];
     for await (const token of sequence.evaluate(prompt, {temperature: 0, yieldEogToken: true})) {
