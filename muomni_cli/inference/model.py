@@ -192,7 +192,7 @@ class Model:
             hidden: the pieces carry the Thinker's hidden states, which :meth:`speech` uses.
             together: decode it in one batch with the other such replies that are iterated at the same time, in other
                 threads: several times the throughput. Its tokens do not depend on the others, and are those without
-                ``together`` unless the weights are in 8 or 4 bits, which are computed in full precision for it.
+                ``together``, if ``engine.alignment`` is not None.
             notice: called with a line for each input that is truncated.
             options: see :class:`muomni_cli.inference.settings.ChatOptions`.
 
@@ -360,7 +360,8 @@ class Model:
         engine = self.engine
         with self._opening:
             if self._batch is None:
-                self._batch = ContinuousBatch(engine.backend(hidden=True, independent=True), engine.tokenizer())
+                backend, alignment = engine.backend(hidden=True), engine.alignment or 1
+                self._batch = ContinuousBatch(backend, engine.tokenizer(), alignment=alignment)
             return self._batch
 
     def _say(

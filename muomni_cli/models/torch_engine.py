@@ -74,8 +74,8 @@ class TorchEngine(ABC):
         return self
 
     @property
-    def quantized(self) -> bool:
-        return False
+    def alignment(self) -> int:
+        return 1  # nothing is quantized
 
     @property
     def heads(self) -> Mapping[str, Mapping[str, Any]]:
@@ -108,7 +108,6 @@ class TorchEngine(ABC):
         *,
         prefix_cache: bool = False,
         hidden: bool = False,
-        independent: bool = False,  # noqa: ARG002 - activations are never quantized
     ) -> TorchBackend:
         capabilities = self.declaration("thinker").capabilities if "thinker" in self.parts else frozenset()
         return TorchBackend(

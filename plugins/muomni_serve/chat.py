@@ -157,8 +157,9 @@ def audio_form(model: ServedModel, body: ChatRequest) -> str:
     return "pcm" if body.audio.format == "pcm16" else body.audio.format
 
 
-def run(job: ChatJob, model: Model, events: EventStream) -> None:
-    """In the model's thread: all choices, one after the other; each has its own seed."""
+def run(job: ChatJob, model: Model, events: EventStream) -> Iterator[None]:
+    """In the model's thread: all choices, one after the other; each has its own seed. Others take turns at every
+    piece of text."""
     messages = job.answer.messages(job.messages, str(model.engine.chat.get("system") or ""))
     for choice in range(job.choices):
         seed = (job.seed + choice) % 2**64
@@ -176,6 +177,7 @@ def run(job: ChatJob, model: Model, events: EventStream) -> None:
         else:
             for chunk in reply:
                 events.put(ChatEvent(choice, chunk.text, trace=trace()))
+                yield
         answer = reply.answer
         events.put(
             ChatEvent(

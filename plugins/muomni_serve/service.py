@@ -125,7 +125,9 @@ def _worker(spec: str | None, model: Model, settings: ServeSettings) -> ModelWor
     def again() -> Model:
         return opened.pop() if opened else load(spec, device=settings.device, threads=settings.threads)
 
-    together = not model.engine.quantized if settings.together is None else settings.together
+    together = settings.together
+    if together is None:
+        together = "chat" in model.capabilities and model.engine.alignment is not None
     rows = ROWS if together else 1
     return ModelWorker(again, settings.keep, settings.queue, settings.timeout, rows)
 

@@ -1,8 +1,8 @@
 """The threads that run a model, with their queues; what they make is streamed into asyncio.
 
-Requests that decode text alone have threads of their own, so that their rows meet in the model's batch
-(:mod:`muomni_cli.generation.batch`); all others run one after the other. This is the only place that knows how requests
-share a model. Routes hand a :data:`Work` to :meth:`ModelWorker.submit` and read its events from the
+Requests that decode text alone take turns in a thread of their own, so that their rows meet in the model's batch
+(:mod:`muomni_cli.generation.batch`); all others run one after the other in another. This is the only place that knows
+how requests share a model. Routes hand a :data:`Work` to :meth:`ModelWorker.submit` and read its events from the
 :class:`EventStream` that they get back.
 """
 
@@ -13,7 +13,7 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -96,8 +96,10 @@ class EventStream:
 
     async def __anext__(self) -> Any:
         """The next event. ApiError if the work failed, was cancelled with one, or took too long."""
-        try:
-            event = await asyncio.wait_for(self._events.get(), max(0.0, self._until - time.monotonic()))
+        left = self._until - time.monotonic()
+        try:  # most events are there already, and a timer costs more than an event
+            ready = left > 0 and not self._events.empty()
+            event = self._events.get_nowait() if ready else await asyncio.wait_for(self._events.get(), max(0.0, left))
         except TimeoutError:
             event = _End(ApiError(408, f"no complete answer within {self.seconds:g} seconds", code="timeout"))
             self.abandoned.set()
@@ -109,40 +111,47 @@ class EventStream:
         raise StopAsyncIteration
 
 
-Work = Callable[[Model, EventStream], None]
-"""What a request has a model do, in a thread of the model: it puts what it makes into the stream."""
+Work = Callable[[Model, EventStream], Iterator[None] | None]
+"""What a request has a model do, in a thread of the model: it puts what it makes into the stream. A generator yields
+where other works may run."""
+
+
+@dataclass(slots=True)
+class RunningWork:
+    """A work that has begun; ``turns``: the rest of it."""
+
+    stream: EventStream
+    turns: Generator[None]
 
 
 class Lane:
-    """A queue of works, and the threads that take them from it, which are started when they are needed.
+    """A queue of works, and the thread that takes them from it, which is started when it is needed.
 
     Args:
-        threads: works that run at the same time.
+        rows: works that take turns.
         run: takes works from the queue until the worker is closed.
     """
 
-    def __init__(self, threads: int, run: Callable[[Lane], None]) -> None:
-        self.threads, self._run = threads, run
+    def __init__(self, rows: int, run: Callable[[Lane], None]) -> None:
+        self.rows, self._run = rows, run
         self.queue: queue.Queue[tuple[EventStream, Work] | None] = queue.Queue()
         self.streams: set[EventStream] = set()  # those whose end was not read
-        self._started: list[threading.Thread] = []
+        self._thread: threading.Thread | None = None
 
     def put(self, stream: EventStream, work: Work) -> None:
         self.streams.add(stream)
         self.queue.put((stream, work))
-        if len(self._started) < min(self.threads, len(self.streams)):
-            thread = threading.Thread(target=self._run, args=(self,), name="muomni-model", daemon=True)
-            self._started.append(thread)
-            thread.start()
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, args=(self,), name="muomni-model", daemon=True)
+            self._thread.start()
 
     def close(self, until: float) -> None:
-        """End the threads at the next events of the works that run; waits for them, but not longer than ``until``."""
+        """End the thread at the next events of the works that run; waits for it, but not longer than ``until``."""
         for stream in list(self.streams):
             stream.abandoned.set()
-        for _ in self._started:
+        if self._thread is not None:
             self.queue.put(None)
-        for thread in self._started:
-            thread.join(max(0.0, until - time.monotonic()))
+            self._thread.join(max(0.0, until - time.monotonic()))
 
 
 class ModelWorker:
@@ -180,7 +189,7 @@ class ModelWorker:
         """Queue ``work``; called in an event loop. ``together``: it decodes text alone, by replies that the model
         decodes together. ApiError (429) if too many wait already."""
         lane = self._rows if together else self._alone
-        if len(lane.streams) >= self._most + lane.threads:
+        if len(lane.streams) >= self._most + lane.rows:
             raise ApiError(
                 429,
                 f"{self._most} requests wait for this model already: try again later",
@@ -204,20 +213,37 @@ class ModelWorker:
         self._unload()
 
     def _run(self, lane: Lane) -> None:
-        while True:
+        active: list[RunningWork] = []
+        while self._take(lane, active):
+            for one in list(active):
+                if not self._take_turn(one):
+                    active.remove(one)
+                    self._leave(one.stream)
+        for one in active:  # the worker is closed
+            one.turns.close()
+            self._leave(one.stream)
+
+    def _take(self, lane: Lane, active: list[RunningWork]) -> bool:
+        """Begin works that wait, as far as there is room; wait for one if none is active. False at the end."""
+        while len(active) < lane.rows:
             try:
-                item = lane.queue.get(timeout=self._idle())
+                item = lane.queue.get(block=not active, timeout=None if active else self._idle())
             except queue.Empty:
-                self._unload(unused=self._keep)
-                continue
+                if not active:
+                    self._unload(unused=self._keep)
+                return True
             if item is None:
-                return
+                return False
+            stream, work = item
             with self._opening:
-                self._running.add(item[0])
-            self._serve(*item)
-            with self._opening:
-                self._running.discard(item[0])
-                self._used = time.monotonic()
+                self._running.add(stream)
+            active.append(RunningWork(stream, self._turns(stream, work)))
+        return True
+
+    def _leave(self, stream: EventStream) -> None:
+        with self._opening:
+            self._running.discard(stream)
+            self._used = time.monotonic()
 
     def _idle(self) -> float | None:
         """Seconds that a thread waits for work before the model may be unloaded."""
@@ -227,18 +253,27 @@ class ModelWorker:
             return self._keep
         return max(0.01, self._used + self._keep - time.monotonic())
 
-    def _serve(self, stream: EventStream, work: Work) -> None:
+    def _turns(self, stream: EventStream, work: Work) -> Generator[None]:
+        """``work``, which opens the model if it must."""
+        yield from work(self._opened(), stream) or ()
+
+    def _take_turn(self, one: RunningWork) -> bool:
+        """Whether there is more to do."""
         try:
-            if not stream.abandoned.is_set():
-                work(self._opened(), stream)
-                stream.end()
+            one.stream.check()
+            next(one.turns)
+            return True
+        except StopIteration:
+            with suppress(Abandoned):
+                one.stream.end()
         except Abandoned:
-            pass
+            one.turns.close()
         except Exception as error:
             if (failure := from_failure(error)).status >= 500:
                 LOG.exception("a request failed")
             with suppress(Abandoned):
-                stream.end(failure)
+                one.stream.end(failure)
+        return False
 
     def _opened(self) -> Model:
         with self._opening:
