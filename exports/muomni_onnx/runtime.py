@@ -21,7 +21,9 @@ from muomni_cli.runs.run import is_named, open_entry, run_arguments, use_of
 from muomni_onnx.alignment import alignment_of
 from muomni_onnx.backend import OnnxBackend, empty_state
 from muomni_onnx.bundle import BundleManifest, open_bundle
-from muomni_onnx.sessions import Arrays, GraphSession, Value, fetch, open_sessions
+from muomni_onnx.sessions import CPU, Arrays, GraphSession, Value, cores, fetch, open_sessions
+
+MOST_BATCHES = 4  # at a time; each has the weights' integers in common, but a batch of few rows reads them as often
 
 FUSION = {"encoder", "projector"}
 """Graphs that feed the Thinker; other graphs of an encoder are the head of its own stage."""
@@ -123,8 +125,16 @@ class OnnxModel:
         folder = self._bundle.trusted_folder(entry["weights"])
         return cast("Tokenizer", resolve(registered.part.build)(config, folder))
 
-    def backend(self, *, prefix_cache: bool = False, hidden: bool = False) -> OnnxBackend:
-        opened = self._thinking()
+    @property
+    def batches(self) -> int:
+        """Python samples the tokens of one batch while the graph runs for another, which two small batches gain more by
+        than by two threads in one product."""
+        if self._thinking()["thinker"].provider != CPU:
+            return 1
+        return min(MOST_BATCHES, self._threads or cores())
+
+    def backend(self, *, prefix_cache: bool = False, hidden: bool = False, share: int = 1) -> OnnxBackend:
+        opened = self._thinking(share)
         context = int(self.parts["thinker"]["config"]["ctx_len"])
         entry = self._bundle.graph("thinker", "thinker")
         return OnnxBackend(opened["embed"], opened["thinker"], entry, context, prefix_cache=prefix_cache, hidden=hidden)
@@ -219,10 +229,22 @@ class OnnxModel:
             inputs, outputs = ({name: fetch(value) for name, value in held.items()} for held in (feeds, made))
             notify(GraphCall(part, graph, inputs, outputs, seconds))
 
-    def _thinking(self) -> dict[str, GraphSession]:
+    def _thinking(self, share: int = 1) -> dict[str, GraphSession]:
+        """The graphs of the Thinker; with a ``share`` of the cores, if there are several for each."""
         if "thinker" not in self.parts:
             raise RequestError(f"{self.label} has no Thinker, so it answers nothing", "name another model with -m")
-        return self._open("thinker", ("embed", "thinker"))
+        opened = self._open("thinker", ("embed", "thinker"))
+        threads = (self._threads or cores()) // share
+        if share == 1 or threads < 1 or opened["thinker"].provider != CPU:
+            return opened
+        with self._lock:
+            key = ("thinker", f"thinker, {threads} threads")
+            if key not in self._sessions:
+                entry = self._bundle.graph("thinker", "thinker")
+                path, kept = self._bundle.trusted(str(entry["file"])), entry["states"].values()
+                self._sessions[key] = GraphSession(path, threads, self._device, kept)
+                self._sessions[key].watcher = opened["thinker"].watcher
+            return {**opened, "thinker": self._sessions[key]}
 
     def _run(self, part: str, graph: str, feeds: Arrays) -> Arrays:
         """Run a graph, which is opened the first time."""

@@ -79,9 +79,14 @@ class Engine(Protocol):
     def tokenizer(self) -> Tokenizer:
         """The Thinker's tokenizer. RequestError if there is none."""
 
-    def backend(self, *, prefix_cache: bool = False, hidden: bool = False) -> Backend[Any]:
+    @property
+    def batches(self) -> int:
+        """How many batches of rows, each in a thread of its own, decode the most tokens a second."""
+
+    def backend(self, *, prefix_cache: bool = False, hidden: bool = False, share: int = 1) -> Backend[Any]:
         """A new backend for the generation loop. ``prefix_cache``: reuse the cache of the previous request for a prompt
-        that begins alike. ``hidden``: also return hidden states. RequestError if there is no Thinker."""
+        that begins alike. ``hidden``: also return hidden states. ``share``: how many such backends run at the same
+        time, each on its share of the cores. RequestError if there is no Thinker."""
 
     def score(self, ids: NDArray[Any]) -> NDArray[Any]:
         """(T,) ids, at most the context -> (T,V) float32 next-token logits. RequestError if there is no Thinker."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -37,6 +37,7 @@ class BatchedRow:
 
     def __init__(self, row: RequestRow, reader: Backend[Any], *, hidden: bool) -> None:
         self.row, self.reader, self.hidden = row, reader, hidden
+        self.thread = threading.get_ident()  # that asked for it
         self.events: deque[Event] = deque()
         self.error: BaseException | None = None
         self.abandoned = False
@@ -52,6 +53,13 @@ class BatchedRow:
             self.events.extend(self.row.advance(logits, hidden if self.hidden else None))
         except Exception as error:
             self.error = error
+
+
+def batch_for(batches: Sequence[ContinuousBatch]) -> ContinuousBatch:
+    """The one that holds requests of this thread already, which may take turns with the new one; else the one with the
+    fewest."""
+    thread = threading.get_ident()
+    return min(batches, key=lambda one: (-one.rows_of(thread), one.rows))
 
 
 class ContinuousBatch:
@@ -77,6 +85,12 @@ class ContinuousBatch:
     def rows(self) -> int:
         """How many requests run or wait."""
         return sum(not one.over for one in (*self._running, *(one for one, _ in self._read), *self._waiting))
+
+    def rows_of(self, thread: int) -> int:
+        """How many requests of a thread run or wait."""
+        with self._turn:
+            rows = [*self._running, *(one for one, _ in self._read), *self._waiting]
+        return sum(one.thread == thread and not one.over for one in rows)
 
     def generate(self, request: Request, reader: Backend[Any], *, hidden: bool = False) -> Iterator[Event]:
         """Continue a request until it finishes, as :func:`muomni_cli.generation.loop.generate` does. Abandoning the

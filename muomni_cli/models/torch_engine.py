@@ -78,6 +78,10 @@ class TorchEngine(ABC):
         return 1  # nothing is quantized
 
     @property
+    def batches(self) -> int:
+        return 1  # most of a step is Python, which runs one thread at a time
+
+    @property
     def heads(self) -> Mapping[str, Mapping[str, Any]]:
         return {}
 
@@ -108,6 +112,7 @@ class TorchEngine(ABC):
         *,
         prefix_cache: bool = False,
         hidden: bool = False,
+        share: int = 1,  # noqa: ARG002 - all threads of PyTorch's share the cores
     ) -> TorchBackend:
         capabilities = self.declaration("thinker").capabilities if "thinker" in self.parts else frozenset()
         return TorchBackend(

@@ -95,8 +95,10 @@ async def chat(service: Service, request: Request) -> Response:
         if first is not None:
             yield chunks.begin() + chunks.of(first)
             async for piece in stream:
-                count(service, job, piece)
-                yield chunks.of(piece)
+                pieces = [piece, *stream.ready()]  # one write for all that were made meanwhile
+                for one in pieces:
+                    count(service, job, one)
+                yield b"".join(map(chunks.of, pieces))
         yield chunks.end() + DONE
 
     return StreamedResponse(events(), stream, STREAM)

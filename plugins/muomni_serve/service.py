@@ -128,8 +128,8 @@ def _worker(spec: str | None, model: Model, settings: ServeSettings) -> ModelWor
     together = settings.together
     if together is None:
         together = "chat" in model.capabilities and model.engine.alignment is not None
-    rows = ROWS if together else 1
-    return ModelWorker(again, settings.keep, settings.queue, settings.timeout, rows)
+    threads = model.engine.batches if together else 0
+    return ModelWorker(again, settings.keep, settings.queue, settings.timeout, ROWS, threads)
 
 
 def _entry(name: str, model: Model) -> ModelEntry:

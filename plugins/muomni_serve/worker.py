@@ -13,6 +13,7 @@ import logging
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -51,7 +52,8 @@ class EventStream:
     seconds: float
     forget: Callable[[EventStream], None]
     abandoned: threading.Event = field(default_factory=threading.Event)
-    _events: asyncio.Queue[Any] = field(default_factory=asyncio.Queue)
+    _events: deque[Any] = field(default_factory=deque)
+    _came: asyncio.Event = field(default_factory=asyncio.Event)
     _until: float = field(init=False)
 
     def __post_init__(self) -> None:
@@ -80,16 +82,25 @@ class EventStream:
 
     def _put(self, event: Any) -> None:
         try:
-            self.loop.call_soon_threadsafe(self._events.put_nowait, event)
+            self.loop.call_soon_threadsafe(self._add, event)
         except RuntimeError as error:  # the loop is closed
             raise Abandoned from error
+
+    def _add(self, event: Any) -> None:
+        self._events.append(event)
+        self._came.set()
 
     def cancel(self, error: ApiError | None = None) -> None:
         """End the work at its next event; the reader gets ``error``, or the end."""
         if not self.abandoned.is_set():
             self.abandoned.set()
-            self._events.put_nowait(_End(error))
+            self._add(_End(error))
         self.forget(self)
+
+    def ready(self) -> Iterator[Any]:
+        """The events that can be had without waiting, but for the end."""
+        while self._events and not isinstance(self._events[0], _End):
+            yield self._events.popleft()
 
     def __aiter__(self) -> AsyncIterator[Any]:
         return self
@@ -97,9 +108,11 @@ class EventStream:
     async def __anext__(self) -> Any:
         """The next event. ApiError if the work failed, was cancelled with one, or took too long."""
         left = self._until - time.monotonic()
-        try:  # most events are there already, and a timer costs more than an event
-            ready = left > 0 and not self._events.empty()
-            event = self._events.get_nowait() if ready else await asyncio.wait_for(self._events.get(), max(0.0, left))
+        try:
+            if left <= 0 or not self._events:  # a timer costs more than an event, and most are there already
+                self._came.clear()
+                await asyncio.wait_for(self._came.wait(), max(0.0, left))
+            event = self._events.popleft()
         except TimeoutError:
             event = _End(ApiError(408, f"no complete answer within {self.seconds:g} seconds", code="timeout"))
             self.abandoned.set()
@@ -125,33 +138,60 @@ class RunningWork:
 
 
 class Lane:
-    """A queue of works, and the thread that takes them from it, which is started when it is needed.
+    """A queue of works, and the threads that take them from it, which are started when they are needed.
 
     Args:
-        rows: works that take turns.
+        rows: works that take turns, in all threads.
+        threads: their number.
         run: takes works from the queue until the worker is closed.
     """
 
-    def __init__(self, rows: int, run: Callable[[Lane], None]) -> None:
-        self.rows, self._run = rows, run
+    def __init__(self, rows: int, threads: int, run: Callable[[Lane], None]) -> None:
+        self.rows = rows
         self.queue: queue.Queue[tuple[EventStream, Work] | None] = queue.Queue()
         self.streams: set[EventStream] = set()  # those whose end was not read
-        self._thread: threading.Thread | None = None
+        self._threads = [
+            threading.Thread(target=run, args=(self,), name=f"muomni-model-{number}", daemon=True)
+            for number in range(threads)
+        ]
+        self._started = False
+        self._idle = 0  # threads that wait for a work
+        self._counting = threading.Lock()
 
     def put(self, stream: EventStream, work: Work) -> None:
         self.streams.add(stream)
         self.queue.put((stream, work))
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, args=(self,), name="muomni-model", daemon=True)
-            self._thread.start()
+        if not self._started:
+            self._started = True
+            for thread in self._threads:
+                thread.start()
+
+    def take(self, active: int, seconds: float | None) -> tuple[EventStream, Work] | None:
+        """The next work, for a thread with ``active`` ones; waits for ``seconds`` if it has none. None at the end.
+        queue.Empty if there is none, or none for this thread: one without works takes it."""
+        if active:
+            if active * len(self._threads) >= self.rows or self._idle:
+                raise queue.Empty
+            return self.queue.get_nowait()
+        self._count(1)
+        try:
+            return self.queue.get(timeout=seconds)
+        finally:
+            self._count(-1)
+
+    def _count(self, change: int) -> None:
+        with self._counting:
+            self._idle += change
 
     def close(self, until: float) -> None:
-        """End the thread at the next events of the works that run; waits for it, but not longer than ``until``."""
+        """End the threads at the next events of the works that run; waits for them, but not longer than ``until``."""
         for stream in list(self.streams):
             stream.abandoned.set()
-        if self._thread is not None:
-            self.queue.put(None)
-            self._thread.join(max(0.0, until - time.monotonic()))
+        if self._started:
+            for _ in self._threads:
+                self.queue.put(None)
+            for thread in self._threads:
+                thread.join(max(0.0, until - time.monotonic()))
 
 
 class ModelWorker:
@@ -162,14 +202,17 @@ class ModelWorker:
         keep: seconds.
         most: requests that may wait.
         seconds: until an answer must be complete.
-        rows: requests that are decoded together; with 1, everything runs one after the other.
+        rows: requests that are decoded together.
+        threads: that decode them; with 0, everything runs one after the other.
     """
 
-    def __init__(self, load: Callable[[], Model], keep: float, most: int, seconds: float, rows: int = 1) -> None:
+    def __init__(
+        self, load: Callable[[], Model], keep: float, most: int, seconds: float, rows: int = 1, threads: int = 0
+    ) -> None:
         self._load, self._keep, self._most, self._seconds = load, keep, most, seconds
-        self.together = rows > 1
-        self._alone = Lane(1, self._run)
-        self._rows = Lane(rows, self._run) if self.together else self._alone
+        self.together = threads > 0
+        self._alone = Lane(1, 1, self._run)
+        self._rows = Lane(rows, threads, self._run) if self.together else self._alone
         self._running: set[EventStream] = set()
         self._model: Model | None = None
         self._opening = threading.Lock()  # of the model, of what runs, and of when it last did
@@ -225,9 +268,9 @@ class ModelWorker:
 
     def _take(self, lane: Lane, active: list[RunningWork]) -> bool:
         """Begin works that wait, as far as there is room; wait for one if none is active. False at the end."""
-        while len(active) < lane.rows:
+        while True:
             try:
-                item = lane.queue.get(block=not active, timeout=None if active else self._idle())
+                item = lane.take(len(active), None if active else self._idle())
             except queue.Empty:
                 if not active:
                     self._unload(unused=self._keep)
@@ -238,7 +281,6 @@ class ModelWorker:
             with self._opening:
                 self._running.add(stream)
             active.append(RunningWork(stream, self._turns(stream, work)))
-        return True
 
     def _leave(self, stream: EventStream) -> None:
         with self._opening:
