@@ -1,7 +1,7 @@
 """The threads that run a model, with their queues; what they make is streamed into asyncio.
 
 Requests that decode text alone take turns in a thread of their own, so that their rows meet in the model's batch
-(:mod:`muomni_cli.generation.batch`); all others run one after the other in another. This is the only place that knows
+(:mod:`muomni_cli.generation.batch`); all others have threads that run one at a time. This is the only place that knows
 how requests share a model. Routes hand a :data:`Work` to :meth:`ModelWorker.submit` and read its events from the
 :class:`EventStream` that they get back.
 """
@@ -203,7 +203,7 @@ class ModelWorker:
         most: requests that may wait.
         seconds: until an answer must be complete.
         rows: requests that are decoded together.
-        threads: that decode them; with 0, everything runs one after the other.
+        threads: that decode them, and as many that do all else; with 0, everything runs one after the other.
     """
 
     def __init__(
@@ -211,7 +211,7 @@ class ModelWorker:
     ) -> None:
         self._load, self._keep, self._most, self._seconds = load, keep, most, seconds
         self.together = threads > 0
-        self._alone = Lane(1, 1, self._run)
+        self._alone = Lane(max(1, threads), max(1, threads), self._run)
         self._rows = Lane(rows, threads, self._run) if self.together else self._alone
         self._running: set[EventStream] = set()
         self._model: Model | None = None

@@ -30,7 +30,7 @@ def strict() -> Iterator[Served]:
     """A server with small limits, a key, and pages of one origin, which does one thing at a time."""
     with serving(
         api_key=KEY, origins=("https://pages.test",), hosts=("speech.test",), max_body=300_000, max_audio=2.0,
-        max_pixels=10_000, upload_timeout=0.5, queue=1,
+        max_pixels=10_000, upload_timeout=0.5, queue=1, together=False,
     ) as one:  # fmt: skip
         yield one
 
