@@ -6,14 +6,15 @@ import inspect
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from muomni_cli.conformance.common import refusal
 from muomni_cli.conformance.runner import ModelPart
+from muomni_cli.contract.bundle import TextModel
 from muomni_cli.contract.checks import Check, CheckFailed, CheckSkipped, Number, PartUnderTest, check_that
-from muomni_cli.contract.declarations import ModelFiles, RuntimePart
+from muomni_cli.contract.declarations import ExporterPart, ModelFiles, PartConfig, RuntimePart
 from muomni_cli.contract.speech import TextChunk
 from muomni_cli.models.locate import ModelRef, bundle_at
 from muomni_cli.models.package_run import SPEECH, describe
@@ -73,6 +74,26 @@ def refuses(subject: PartUnderTest) -> Sequence[Number]:
 
 RUNTIME_LAWS = (
     Check(name="refuses", doc="a folder without a model of its format raises RequestError", run=refuses,
+        depends_on=("references",)),
+)  # fmt: skip
+
+
+def names_strangers(subject: PartUnderTest) -> Sequence[Number]:
+    """A Thinker that the format has no counterpart for is refused, and nothing is left in the folder."""
+    part = subject.part
+    assert isinstance(part, ExporterPart), "checks run on their own kind"
+    entry = {"kind": "thinker", "plugin": "nobody", "use": "nothing", "config": {}}
+    folder = subject.folder()
+    unknown = TextModel("unknown", None, PartConfig(), entry, cast("Any", None), {}, folder / "nothing.safetensors")
+    for precision in part.precisions:
+        write = partial(subject.find("build"), unknown, folder, precision=precision, notify=lambda _: None)
+        refusal(f"an unknown Thinker in {precision}", write, lambda _: "is written")
+        check_that(not list(folder.iterdir()), "files are left of an export that was refused")
+    return [Number("precisions", len(part.precisions))]
+
+
+EXPORTER_LAWS = (
+    Check(name="strangers", doc="a Thinker without counterpart in its format raises RequestError", run=names_strangers,
         depends_on=("references",)),
 )  # fmt: skip
 

@@ -30,6 +30,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "dataset": ("datasets",),
     "callback": ("models:CALLBACK_LAWS",),
     "runtime": ("models:RUNTIME_LAWS",),
+    "exporter": ("models:EXPORTER_LAWS",),
     "model": ("models",),
 }
 """Kind -> modules of this package whose ``CHECKS`` (or the list after the colon) apply to it, besides ``common``."""

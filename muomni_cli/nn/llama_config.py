@@ -65,8 +65,7 @@ def settings_of_recipe(values: Mapping[str, Any], folder: Path) -> dict[str, Any
         if all(name in values for name in SIZES):  # a resolved recipe, whose weights have been loaded
             return dict(values)
         raise ValueError(f"{error.what}; {error.fix}") from error
-    # as the settings have them: what a recipe states is not coerced
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in {**found, **values}.items()}
+    return {**found, **values}
 
 
 def settings_of(config: Mapping[str, Any]) -> CheckpointConfig:

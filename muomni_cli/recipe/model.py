@@ -137,6 +137,8 @@ def stages_of_all(recipe: Recipe) -> list[str]:
     found = stages_of(recipe)
     if OMNI in found and recipe.train_for(OMNI).init not in OWN_INIT:
         without += ["tokenizer", "thinker", *recipe.encoders]
+    if "thinker" in found and recipe.train_for("thinker").init not in OWN_INIT:
+        without.append("tokenizer")  # which comes with the model
     return [stage for stage in found if stage not in without]
 
 

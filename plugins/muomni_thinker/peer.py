@@ -18,10 +18,14 @@ class Llama:
     def __init__(self, config: TransformerConfig, vocab_size: int) -> None:
         if config.qk_norm:
             raise RequestError("Llama has no QK norm", "measure with thinker.qk_norm=false")
+        for name in ("nope_layers", "biases", "rope_scaling"):
+            if getattr(config, name):
+                raise RequestError(f"this peer has no {name}", "measure a Thinker without")
         self.llama = LlamaForCausalLM(
             LlamaConfig(
                 vocab_size=vocab_size,
                 hidden_size=config.d_model,
+                head_dim=config.head_dim,
                 intermediate_size=config.d_ff,
                 num_hidden_layers=config.n_layers,
                 num_attention_heads=config.n_heads,

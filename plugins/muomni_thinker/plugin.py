@@ -54,11 +54,14 @@ class TransformerConfig(PartConfig):
     def _sizes_of_weights(cls, values: Any, info: ValidationInfo) -> Any:
         """In a recipe, the sizes of ``weights`` in place of the defaults. A run states them all, so it opens without
         the folder."""
-        if not (info.context and isinstance(values, dict) and values.get("weights")):
+        if not (info.context and isinstance(values, dict)):
             return values
-        from muomni_cli.nn.llama_config import settings_of_recipe
+        if values.get("weights"):
+            from muomni_cli.nn.llama_config import settings_of_recipe
 
-        return settings_of_recipe(values, expand_path(str(values["weights"])))
+            values = settings_of_recipe(values, expand_path(str(values["weights"])))
+        # strict validation takes no lists of Python's for tuples
+        return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
 
     @model_validator(mode="after")
     def _sizes_fit(self) -> Self:
