@@ -1,8 +1,8 @@
 """A Thinker with its tokenizer as one GGUF file, written once what it holds agrees with PyTorch.
 
-llama.cpp rotates neighboring dimensions in models of the architecture ``llama``, where Hugging Face's format and
-muomni rotate those half a head apart: the rows of queries and keys are therefore reordered. Others (``qwen2``,
-``qwen3``, ``smollm3``) stay as they are. Shapes: V vocabulary, D width.
+llama.cpp rotates neighboring dimensions in models of the architectures ``llama`` and ``smollm3``, where Hugging Face's
+format and muomni rotate those half a head apart: the rows of queries and keys are therefore reordered. Others
+(``qwen2``, ``qwen3``) stay as they are. Shapes: V vocabulary, D width.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ KINDS = {
     "int8": (gguf.GGMLQuantizationType.Q8_0, gguf.LlamaFileType.MOSTLY_Q8_0),
 }
 NOPE_EVERY = 4  # llama.cpp's smollm3 leaves positions out in every fourth layer
+NEIGHBORS = ("llama", "smollm3")  # architectures whose neighboring dimensions rotate together
 FREQUENCIES = "rope_freqs.weight"
 ARCHITECTURES = {
     "llama": gguf.MODEL_ARCH.LLAMA,
@@ -151,7 +152,7 @@ def _divisors(settings: Mapping[str, Any], scaling: RopeScaling) -> NDArray[np.f
 
 def _reordered(name: str, tensor: Tensor, family: str, settings: Mapping[str, Any], *, back: bool = False) -> Tensor:
     """Rows of queries and keys as llama.cpp rotates them; other tensors unchanged. ``back``: the other way."""
-    if family != "llama" or not (".q_proj." in name or ".k_proj." in name):
+    if family not in NEIGHBORS or not (".q_proj." in name or ".k_proj." in name):
         return tensor
     heads = settings["n_heads"] if ".q_proj." in name else settings["n_kv_heads"] or settings["n_heads"]
     halves = tensor.reshape(heads, *((-1, 2) if back else (2, -1)), *tensor.shape[1:])

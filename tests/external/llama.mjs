@@ -1,9 +1,9 @@
-// node llama.mjs MODEL.gguf < requests.json: {"texts": [text], "prompts": [[id]], "count": n} ->
+// node llama.mjs MODEL.gguf request.json answer.json: {"texts": [text], "prompts": [[id]], "count": n} ->
 // {"tokens": [[id]], "answers": [[id]]}: llama.cpp's tokens of each text, and greedy continuations of each prompt.
-import {readFileSync} from "node:fs";
+import {readFileSync, writeFileSync} from "node:fs";
 import {getLlama} from "node-llama-cpp";
 
-const request = JSON.parse(readFileSync(0, "utf8"));
+const request = JSON.parse(readFileSync(process.argv[3], "utf8"));
 const llama = await getLlama({gpu: false, build: "never", logLevel: "error", maxThreads: 1});
 const model = await llama.loadModel({modelPath: process.argv[2]});
 const tokens = request.texts.map((text) => model.tokenize(text, false).map(Number));
@@ -19,5 +19,5 @@ for (const prompt of request.prompts) {
     answers.push(answer);
     await context.dispose();
 }
-process.stdout.write(JSON.stringify({tokens, answers}));
+writeFileSync(process.argv[4], JSON.stringify({tokens, answers}));
 process.exit(0);

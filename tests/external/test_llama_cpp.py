@@ -54,11 +54,12 @@ def run(*words: str) -> None:
 
 
 def llama_cpp(node: Path, file: Path, texts: Sequence[str], prompts: Sequence[Sequence[int]]) -> dict[str, Any]:
-    request = json.dumps({"texts": texts, "prompts": prompts, "count": COUNT})
-    words = ["node", "llama.mjs", str(file.resolve())]
-    done = subprocess.run(words, cwd=node, input=request, capture_output=True, text=True, check=False, timeout=300)
+    request = file.with_suffix(".json").resolve()
+    request.write_text(json.dumps({"texts": texts, "prompts": prompts, "count": COUNT}), encoding="utf-8")
+    words = ["node", "llama.mjs", str(file.resolve()), str(request), str(answers := request.with_suffix(".out"))]
+    done = subprocess.run(words, cwd=node, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr
-    answer: dict[str, Any] = json.loads(done.stdout)
+    answer: dict[str, Any] = json.loads(answers.read_text(encoding="utf-8"))
     return answer
 
 
