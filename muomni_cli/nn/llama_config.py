@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +42,7 @@ class CheckpointConfig:
 def read_config(folder: Path) -> CheckpointConfig:
     """Read ``config.json``. RequestError if it is missing or damaged, or names all that is not supported."""
     path = folder / CONFIG
-    if not path.is_file():
+    if not os.path.isfile(path):  # whatever the text: a name may be too long for any file
         raise RequestError(f"there is no {path}", "name a folder with a checkpoint in Hugging Face's format")
     try:
         if path.stat().st_size > MOST_BYTES:

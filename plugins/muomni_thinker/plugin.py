@@ -4,7 +4,17 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, ValidationInfo, model_validator
 
-from muomni_cli.api import Capability, Depth, Factor, PartConfig, ThinkerPart, Width, expand_path, hookimpl
+from muomni_cli.api import (
+    Capability,
+    Depth,
+    Factor,
+    PartConfig,
+    RequestError,
+    ThinkerPart,
+    Width,
+    expand_path,
+    hookimpl,
+)
 from muomni_cli.nn.rope_scaling import Context, RopeScaling
 
 
@@ -56,10 +66,13 @@ class TransformerConfig(PartConfig):
         the folder."""
         if not (info.context and isinstance(values, dict)):
             return values
-        if values.get("weights"):
+        if values.get("weights") and isinstance(values["weights"], str):
             from muomni_cli.nn.llama_config import settings_of_recipe
 
-            values = settings_of_recipe(values, expand_path(str(values["weights"])))
+            try:
+                values = settings_of_recipe(values, expand_path(values["weights"]))
+            except RequestError as error:
+                raise ValueError(f"{error.what}; {error.fix}") from error
         # strict validation takes no lists of Python's for tuples
         return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
 
