@@ -13,6 +13,8 @@ import typer
 from muomni_cli.core.console import print_json, say
 from muomni_cli.core.errors import RequestError
 
+LAUNCHED = "MUOMNI_DEVICES"  # in the environment of processes that --devices started
+
 if TYPE_CHECKING:
     from muomni_cli.recipe import Recipe
     from muomni_cli.runs.run import RunFolder
@@ -44,6 +46,18 @@ def train(
             min=1, metavar="N", help="With all: train stages in parallel while their `threads` add up to at most N."
         ),
     ] = 1,
+    devices: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            metavar="N",
+            help="Train in N processes, one a device (CPU: N processes); several machines: torchrun.",
+        ),
+    ] = 0,
+    max_restarts: Annotated[
+        int,
+        typer.Option(min=0, metavar="N", help="With --devices: start all processes again after a failure, N times."),
+    ] = 0,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Measure a few steps and print the memory and time of the whole training.")
     ] = False,
@@ -51,8 +65,11 @@ def train(
 ) -> None:
     """Train one stage of a recipe, or all of them."""
     _check_options(stage, jobs, resume=resume, force=force, dry_run=dry_run, json=json)
+    _check_devices(devices, max_restarts, jobs=jobs, dry_run=dry_run)
     # numpy prepares batches during the steps; its threads would only slow down torch.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy is imported
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:  # PyTorch's advice to itself, printed by each process
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # before torch is imported
     from muomni_cli.core.files import RUNS
     from muomni_cli.data.public_datasets import require_sets
     from muomni_cli.recipe import load_recipe
@@ -70,7 +87,7 @@ def train(
             fix = "start it: the same command without --resume"
             raise RequestError(f"there is no run {folder.root} to continue", fix)
         asked = load_recipe(str(folder.recipe_path), words)
-    for note in asked.notes:
+    for note in asked.notes if LAUNCHED not in os.environ else ():
         say(note)
     option = f" --run {run}" if run else ""
     stages = stages_of_all(asked) if stage == "all" else [stage]
@@ -80,13 +97,21 @@ def train(
     if dry_run:
         _try(_jobs(asked, stages, folder, recipe + option), one=stage != "all", json=json)
         return
+    options = [*(("--run", run) if run else ()), *(("--resume",) if resume else ())]
     if jobs > 1:
-        options = [*(("--run", run) if run else ()), *(("--resume",) if resume else ())]
         _train_parallel(asked, jobs, [recipe, *words, *options], [recipe, *(overrides or []), *options])
+    elif devices > 1:
+        cuda = any(asked.train_for(one).device in ("auto", "cuda") for one in waiting if one != "tokenizer")
+        _train_distributed(
+            devices, max_restarts, cuda, [stage, recipe, *(overrides or []), *options, *(("--force",) if force else ())]
+        )
     else:
         from muomni_cli.training.stages import train as train_stages
 
-        train_stages(_jobs(asked, stages, folder, recipe + option), resume=resume, force=force)
+        again = _restarted() and folder.recipe_path.is_file()
+        train_stages(_jobs(asked, stages, folder, recipe + option), resume=resume or again, force=force and not again)
+    if devices <= 1 and LAUNCHED in os.environ:  # the process that started this one says it
+        return
     _say_next(folder, asked, stages_of_all(asked), recipe + option)
 
 
@@ -118,6 +143,29 @@ def _check_options(stage: str, jobs: int, *, resume: bool, force: bool, dry_run:
     if jobs > 1 and force:
         fix = "train another run (--run NAME), or leave --jobs out"
         raise RequestError("--jobs and --force exclude each other", fix)
+
+
+def _check_devices(devices: int, max_restarts: int, *, jobs: int, dry_run: bool) -> None:
+    if devices > 1 and jobs > 1:
+        raise RequestError("--devices and --jobs exclude each other", "choose one")
+    if devices > 1 and dry_run:
+        raise RequestError("--dry-run measures one process", "leave --devices out; docs/scaling.md says what more give")
+    if max_restarts and devices < 2:
+        raise RequestError("--max-restarts needs --devices", "torchrun has an option of its own: --max-restarts")
+
+
+def _restarted() -> bool:
+    """Whether several processes were started again after a failure, to go on where they were."""
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
+
+
+def _train_distributed(devices: int, max_restarts: int, cuda: bool, words: list[str]) -> None:
+    """Train in several processes, each started with ``words``."""
+    from muomni_cli.training.distributed.launch import launch
+
+    again = [word for word in words if word not in ("--force", "--resume")]
+    command = shlex.join(["muomni", "train", *again, "--devices", str(devices), "--resume"])
+    launch(["train", *words], devices, cuda=cuda, max_restarts=max_restarts, again=command)
 
 
 def _train_parallel(asked: Recipe, cpu_slots: int, words: list[str], typed: list[str]) -> None:

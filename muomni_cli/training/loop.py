@@ -23,6 +23,7 @@ from muomni_cli.runs.checkpoint import load_model, model_tensors, read_checkpoin
 from muomni_cli.runs.listing import MetricsLog
 from muomni_cli.runs.run import BEST, LAST
 from muomni_cli.training.callbacks import CallbackList, Display
+from muomni_cli.training.distributed.strategy import Sections
 from muomni_cli.training.processes import BrokenOffError, StoppedError, StopRequests
 from muomni_cli.training.step import AsyncMetrics, Prefetch, Stepper
 
@@ -57,13 +58,15 @@ class Trainer:
         self.about, self.command = about, command
         self.callbacks, self.display, self.drawn = callbacks, display, drawn
         self.metrics = MetricsLog(folder / "metrics.jsonl")
-        self.stepper = Stepper(objective, self.settings, self.device)
+        self.strategy = context.strategy
+        self.main = self.strategy.main  # the process that writes files
+        self.stepper = Stepper(objective, self.settings, self.device, self.strategy)
         self.best = math.inf
         self._readback: AsyncMetrics[tuple[int, int, int, list[str]]] = AsyncMetrics(self.device)  # see _report
         self._seconds = 0.0  # trained so far, over all sessions
         self._items = 0
         self._begin = self._mark = time.perf_counter()
-        self._done = self._first = 0  # steps, in total and before this session
+        self._done = self._first = self._saved = 0  # steps, in total, before this session and in the last checkpoint
         self._stop = StopRequests(display.say)
         self._changes: list[str] = []  # what a resumed training does otherwise than before, to be said
         self._pending: list[str] = []  # what is to be done after the last step: ``validate``, ``sample``
@@ -80,9 +83,10 @@ class Trainer:
             RequestError: the checkpoint cannot be resumed, or memory ran out.
         """
         torch.manual_seed(self.context.seed)
-        self._done = self._first = self._restore() if resume else 0
-        begin()
-        self.metrics.cut(self._done)
+        self._done = self._first = self._saved = self._restore() if resume else 0
+        if self.main:
+            begin()
+            self.metrics.cut(self._done)
         self._begin = self._mark = time.perf_counter()
         with self.display:
             if self.settings.precision == "bf16" and not multiplies_bf16(self.device.type):
@@ -94,6 +98,7 @@ class Trainer:
                 asked = self._train()
             except BaseException as error:
                 with suppress(MuomniError):  # such as a full disk: report the first error
+                    self._rescue(error)
                     self.callbacks.call(lambda callback: callback.on_end(self._done, "failed"))
                 if ran_out_of_memory(error):
                     raise RequestError(
@@ -101,6 +106,8 @@ class Trainer:
                         "raise accumulate, lower batch_size, or set checkpoint_activations=true",
                     ) from error
                 raise
+            finally:
+                self.strategy.close()
             self.callbacks.call(lambda callback: callback.on_end(self._done, "stopped" if asked else "finished"))
         if asked:
             raise StoppedError(
@@ -114,19 +121,26 @@ class Trainer:
     def _train(self) -> signal.Signals | None:
         """Run the remaining steps; returns the signal that stopped them, if any."""
         steps, cuda = self.settings.steps, self.device.type == "cuda"
-        coming = Prefetch(self.objective, range(self._done, steps), accumulate=self.settings.accumulate, pin=cuda)
+        micro = self.settings.accumulate
+        coming = Prefetch(self.objective, range(self._done, steps), accumulate=micro, pin=cuda, strategy=self.strategy)
+        asked: signal.Signals | None = None
         with self._stop as stop, coming as batches:
             if self._pending:
                 self._evaluate(self._done)
                 self._apart(self.save, self._done)
-            while self._done < steps and stop.asked is None:
-                micro = batches.next()
-                self.stepper.step(self._done, micro)
-                self._items += sum(batch.items for batch in micro)
+            while (asked := self.strategy.agree_to_stop(stop.asked)) is None and self._done < steps:
+                coming_step = batches.next()
+                self.strategy.progressed()
+                self.strategy.seed_step(self.context.seed, self._done)
+                self.stepper.step(self._done, coming_step.batches, coming_step.weight)
+                self._items += coming_step.items
                 self._done += 1
+                self.strategy.progressed()
                 self.display.advance(self._done)
                 self._between_steps(self._done)
-        return stop.asked
+            if asked is not None and self._saved != self._done:
+                self._apart(self.save, self._done)
+        return asked
 
     def _between_steps(self, done: int) -> None:
         last = done == self.settings.steps
@@ -145,7 +159,7 @@ class Trainer:
         work = {"validate": self.settings.val_every, "sample": self.settings.sample_every}
         self._pending = [name for name, every in work.items() if due(every)]
         self._evaluate(done)
-        if due(self.settings.save_every) or last or self._stop.asked:
+        if due(self.settings.save_every) or last:
             self._apart(self.save, done)
 
     def _evaluate(self, done: int) -> None:
@@ -187,6 +201,8 @@ class Trainer:
             "time": round(self._elapsed(), 3),
         }
         self._mark = now
+        if not self.main:
+            return
         self.metrics.write(step, metrics)
         a_step = (now - self._begin) / max(1, step - self._first)
         self.display.log(step, metrics, a_step * (self.settings.steps - step))
@@ -195,29 +211,48 @@ class Trainer:
     def validate(self, done: int) -> None:
         """Validate after ``done`` steps, and save the weights if they are the best so far."""
         with self._evaluation_mode(done):
-            metrics = self.objective.validate()
+            metrics = self.strategy.same(self.objective.validate())
         better = metrics["loss"] < self.best
         if better:
             self.best = metrics["loss"]
-            write_checkpoint(self.folder / BEST, self._header(done), self._weights())
+            weights = self.strategy.gather(self._weights)
+            if self.main:
+                write_checkpoint(self.folder / BEST, self._header(done), weights)
+        if not self.main:
+            return
         self.metrics.write(done, {**{f"val_{k}": v for k, v in metrics.items()}, "time": round(self._elapsed(), 3)})
         self.display.validation(done, metrics, best=better)
         self.callbacks.call(lambda callback: callback.on_validation(done, metrics))
 
     def sample(self, done: int) -> None:
         with self._evaluation_mode(done):
-            samples = list(self.objective.samples(done))
+            samples = list(self.objective.samples(done)) if self.main else []
         for sample in samples:
             content = sample.content if isinstance(sample.content, bytes) else sample.content.encode()
             write_bytes(self.folder / "samples" / f"{done:06}-{sample.name}", content)
 
     def save(self, done: int) -> None:
         """Write the checkpoint of ``done`` steps, from which training resumes bit for bit."""
+        state = self.strategy.gather(self._state)
+        self._saved = done
+        if self.main:
+            self._write_checkpoint(done, state)
+
+    def _rescue(self, error: BaseException) -> None:
+        """Save what is whole when another process is lost: the work since the last checkpoint is not."""
+        if self.main and self.stepper.clean and self._saved < self._done and self.strategy.keeps_weights(error):
+            self.stepper.window, self.stepper.count = {}, 0  # sums of this process alone
+            self._write_checkpoint(self._done, self._state())
+
+    def _state(self) -> Sections:
         rng = {"cpu": torch.get_rng_state()}
         if self.device.type == "cuda":
             rng["cuda"] = torch.cuda.get_rng_state(self.device)
         state = {"optim": self.stepper.optimizers.state_tensors(), "rng": rng}
-        write_checkpoint(self.last, self._header(done), {**self._weights(), **state, "log": self.stepper.window})
+        return {**self._weights(), **state, "log": self.stepper.sums()}
+
+    def _write_checkpoint(self, done: int, state: Sections) -> None:
+        write_checkpoint(self.last, self._header(done), state)
         if not self.settings.val_every:  # else a stale best checkpoint would be preferred to this one
             (self.folder / BEST).unlink(missing_ok=True)
         self.callbacks.call(lambda callback: callback.on_checkpoint(done, self.last))
@@ -252,7 +287,8 @@ class Trainer:
                 f"{self.last} cannot be continued with these settings: it has no {error.args[0]!r}",
                 "leave optimizer and ema as they were, or train again with --force",
             ) from error
-        stepper.window = {name: t.to(self.device) for name, t in checkpoint.section("log").items()}
+        if self.main:  # what is in it is the sum of all processes
+            stepper.window = {name: t.to(self.device) for name, t in checkpoint.section("log").items()}
         self.best = math.inf if best is None or not self.settings.val_every else float(best)
         self._seconds = float(header["seconds"])
         self._pending = [name for name in header.get("pending", []) if name in ("validate", "sample")]
@@ -315,7 +351,9 @@ class Trainer:
             torch.compiler.set_stance("force_eager") if self.settings.compile else nullcontext(),
             autocast(self.device, self.settings.precision),
             ema.applied() if ema else nullcontext(),
-            self._stop.breaking_off(),  # innermost: nothing breaks off the exchange of the weights
+            self.strategy.evaluating(),
+            # Innermost: nothing breaks off the exchange of the weights. Of several processes, none leaves the others.
+            self._stop.breaking_off() if self.strategy.world_size == 1 else nullcontext(),
         ):
             torch.manual_seed(self.context.seed + done)
             yield
@@ -326,6 +364,15 @@ class Trainer:
         if bad_step < 0:
             return
         path = self.folder / f"bad-batch-{bad_step + 1}.safetensors"
+        if self.main:
+            self._keep_batch(bad_step, path)
+        kept = f"the checkpoint {self.last} is good" if self.last.is_file() else "no checkpoint had been written yet"
+        raise MuomniError(
+            f"loss or gradient was not finite in step {bad_step + 1}; its batch is in {path}; {kept}",
+            "try a lower lr, a smaller clip, precision=fp32, or look into the batch; then use --resume or --force",
+        )
+
+    def _keep_batch(self, bad_step: int, path: Path) -> None:
         tensors = {
             f"{micro}.{name}": tensor.contiguous()
             for micro in range(self.settings.accumulate)
@@ -333,8 +380,3 @@ class Trainer:
         }
         with replacing(path) as temporary:
             save_file(tensors, temporary)
-        kept = f"the checkpoint {self.last} is good" if self.last.is_file() else "no checkpoint had been written yet"
-        raise MuomniError(
-            f"loss or gradient was not finite in step {bad_step + 1}; its batch is in {path}; {kept}",
-            "try a lower lr, a smaller clip, precision=fp32, or look into the batch; then use --resume or --force",
-        )

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from muomni_cli.nn.device import quick_dtype
+from muomni_cli.training.distributed.strategy import Strategy
 
 if TYPE_CHECKING:
     from muomni_cli.recipe import TrainSettings
@@ -111,16 +112,32 @@ def scale_of(name: str, scales: Mapping[str, float]) -> float:
     return next((scales[prefix] for prefix in prefixes if prefix in scales), 1.0)
 
 
-class Optimizers:
-    """The optimizers of one stage, stepped together; ``adamw_params`` are excluded from Muon."""
+def freeze(module: nn.Module, scales: Mapping[str, float]) -> None:
+    """No gradients for parameters whose learning rate is scaled by 0."""
+    for name, p in module.named_parameters():
+        if scale_of(name, scales) == 0:
+            p.requires_grad_(False)
 
-    def __init__(self, module: nn.Module, settings: TrainSettings, adamw_params: frozenset[str] = frozenset()) -> None:
+
+class Optimizers:
+    """The optimizers of one stage, stepped together; ``adamw_params`` are excluded from Muon. ``strategy``: which part
+    of each parameter is updated here. Parameters without a gradient (:func:`freeze`) are left out.
+
+    Attributes:
+        names: the trained parameters, or the parts of them that are updated here.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        settings: TrainSettings,
+        adamw_params: frozenset[str] = frozenset(),
+        strategy: Strategy | None = None,
+    ) -> None:
         self.settings = settings
+        strategy = strategy or Strategy()
         self._scales = {name: scale_of(name, settings.lr_scale) for name, _ in module.named_parameters()}
-        for name, p in module.named_parameters():
-            if self._scales[name] == 0:
-                p.requires_grad_(False)
-        self.names = {name: p for name, p in module.named_parameters() if p.requires_grad}
+        self.names = {name: strategy.local(p) for name, p in module.named_parameters() if p.requires_grad}
         unknown = adamw_params - dict(module.named_parameters(remove_duplicate=False)).keys()
         assert not unknown, f"adamw_params names no parameters: {sorted(unknown)}"
         embeddings = {id(layer.weight) for layer in module.modules() if isinstance(layer, nn.Embedding)}
@@ -188,11 +205,11 @@ class Optimizers:
 
 
 class Ema:
-    """Exponential moving average of ``module``'s trained parameters."""
+    """Exponential moving average of the trained parameters ``params``, by name."""
 
-    def __init__(self, module: nn.Module, decay: float) -> None:
+    def __init__(self, params: Mapping[str, Tensor], decay: float) -> None:
         self.decay = decay
-        self.params = {name: p for name, p in module.named_parameters() if p.requires_grad}
+        self.params = dict(params)
         self.average = {name: p.detach().float().clone() for name, p in self.params.items()}
 
     @torch.no_grad()
