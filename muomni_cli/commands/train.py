@@ -90,6 +90,8 @@ def train(
     for note in asked.notes if LAUNCHED not in os.environ else ():
         say(note)
     option = f" --run {run}" if run else ""
+    if started := os.environ.get(LAUNCHED):
+        option += f" --devices {started}"
     stages = stages_of_all(asked) if stage == "all" else [stage]
     waiting = [one for one in stages if force or folder.status(one) != "finished"]
     # every missing public dataset is reported before the first stage starts

@@ -19,7 +19,7 @@ from muomni_cli.core.files import replacing, write_bytes
 from muomni_cli.core.stopping import NAMES
 from muomni_cli.data.batches import Drawn, drawn_until
 from muomni_cli.nn.device import autocast, memory_bytes, multiplies_bf16, ran_out_of_memory, release_memory
-from muomni_cli.runs.checkpoint import load_model, model_tensors, read_checkpoint, write_checkpoint
+from muomni_cli.runs.checkpoint import read_checkpoint, write_checkpoint
 from muomni_cli.runs.listing import MetricsLog
 from muomni_cli.runs.run import BEST, LAST
 from muomni_cli.training.callbacks import CallbackList, Display
@@ -140,6 +140,7 @@ class Trainer:
                 self._between_steps(self._done)
             if asked is not None and self._saved != self._done:
                 self._apart(self.save, self._done)
+            self.saved(wait=True)
         return asked
 
     def _between_steps(self, done: int) -> None:
@@ -156,6 +157,7 @@ class Trainer:
         if done % RELEASE_EVERY == 0:
             release_memory(self.device)
         self._report()
+        self.saved()
         work = {"validate": self.settings.val_every, "sample": self.settings.sample_every}
         self._pending = [name for name, every in work.items() if due(every)]
         self._evaluate(done)
@@ -233,16 +235,22 @@ class Trainer:
 
     def save(self, done: int) -> None:
         """Write the checkpoint of ``done`` steps, from which training resumes bit for bit."""
-        state = self.strategy.gather(self._state)
+        self.saved(wait=True)
         self._saved = done
-        if self.main:
-            self._write_checkpoint(done, state)
+        if self.strategy.save(self.last, self._header(done), self._state):
+            self._after_save(done)
+
+    def saved(self, *, wait: bool = False) -> None:
+        """Report a checkpoint that was written in the background."""
+        if self.strategy.saved(wait=wait):
+            self._after_save(self._saved)
 
     def _rescue(self, error: BaseException) -> None:
         """Save what is whole when another process is lost: the work since the last checkpoint is not."""
         if self.main and self.stepper.clean and self._saved < self._done and self.strategy.keeps_weights(error):
             self.stepper.window, self.stepper.count = {}, 0  # sums of this process alone
-            self._write_checkpoint(self._done, self._state())
+            write_checkpoint(self.last, self._header(self._done), self._state())
+            self._after_save(self._done)
 
     def _state(self) -> Sections:
         rng = {"cpu": torch.get_rng_state()}
@@ -251,9 +259,8 @@ class Trainer:
         state = {"optim": self.stepper.optimizers.state_tensors(), "rng": rng}
         return {**self._weights(), **state, "log": self.stepper.sums()}
 
-    def _write_checkpoint(self, done: int, state: Sections) -> None:
-        write_checkpoint(self.last, self._header(done), state)
-        if not self.settings.val_every:  # else a stale best checkpoint would be preferred to this one
+    def _after_save(self, done: int) -> None:
+        if self.main and not self.settings.val_every:  # else a stale best checkpoint would be preferred to this one
             (self.folder / BEST).unlink(missing_ok=True)
         self.callbacks.call(lambda callback: callback.on_checkpoint(done, self.last))
 
@@ -266,7 +273,7 @@ class Trainer:
                 f"{self.last} was trained with seed {header['seed']}, not {self.context.seed}",
                 "leave the seed as it was, or train again with --force",
             )
-        load_model(self.objective.module, checkpoint)
+        self.strategy.load_model(self.objective.module, checkpoint)
         rng = checkpoint.section("rng")
         if not rng:
             raise RequestError(
@@ -315,9 +322,9 @@ class Trainer:
                 )
         return found
 
-    def _weights(self) -> dict[str, Mapping[str, torch.Tensor]]:
+    def _weights(self) -> Sections:
         ema = self.stepper.ema
-        return {"model": model_tensors(self.objective.module), "ema": ema.average if ema else {}}
+        return {"model": self.strategy.tensors(self.objective.module), "ema": ema.average if ema else {}}
 
     def _header(self, done: int) -> dict[str, Any]:
         return {

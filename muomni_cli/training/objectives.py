@@ -188,6 +188,7 @@ class AnswerTrace:
         self.blocks: Sequence[nn.Module] = [
             block for part in (omni.thinker, *omni.encoders.values()) for block in getattr(part, "blocks", ())
         ]
+        self.always_run: Sequence[nn.Module] = list(getattr(omni.thinker, "blocks", ()))
         self.adamw_params = frozenset(
             f"{name}.{table}"
             for name, part in (("thinker", omni.thinker), *((f"encoders.{m}", e) for m, e in omni.encoders.items()))

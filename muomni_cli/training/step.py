@@ -71,6 +71,7 @@ class Prefetch:
 
     def __exit__(self, *_: object) -> None:
         self._closed.set()
+        self._strategy.abandon()
         while self._thread.is_alive():  # the thread may be blocked on a full queue
             with suppress(queue.Empty):
                 self._queue.get(timeout=0.05)
@@ -149,7 +150,7 @@ class Stepper:
         self._loss = self.strategy.prepare(objective)
         self._after_step: Callable[[int, Tensor], None] | None = getattr(objective, "after_step", None)
         self.optimizers = Optimizers(module, settings, frozenset(objective.adamw_params), self.strategy)
-        self.ema = Ema(self.optimizers.names, settings.ema) if settings.ema else None
+        self.ema = Ema(self.optimizers.names, settings.ema, self.strategy) if settings.ema else None
         self.bad_step = torch.full((), -1, dtype=torch.int64, device=device)
         self.window: dict[str, Tensor] = {}
         self.count = self.idle = self.learned = 0
@@ -166,7 +167,7 @@ class Stepper:
             self.idle += 1
             return
         sums: dict[str, Tensor] = {"targets": torch.full((), own, device=self.device)}
-        self._backward([batch for batch in batches if batch.weight], weight, sums)
+        self._backward(self.strategy.passes(step, batches), weight, sums)
         self.strategy.collect_gradients()
         grads = [p.grad for p in self.optimizers.names.values() if p.grad is not None]
         norm = self.strategy.norm(grads)
@@ -189,13 +190,16 @@ class Stepper:
         self.count += 1
         self.learned += 1
 
-    def _backward(self, batches: Sequence[Batch], weight: float, sums: dict[str, Tensor]) -> None:
-        """Forward and backward passes; adds the loss and the logs to ``sums``."""
-        for place, batch in enumerate(batches, 1):
+    def _backward(self, batches: Sequence[tuple[Batch, bool]], weight: float, sums: dict[str, Tensor]) -> None:
+        """Forward and backward passes; adds the loss and the logs of batches that count to ``sums``."""
+        for place, (batch, counts) in enumerate(batches, 1):
             with self.strategy.accumulating(last=place == len(batches)):
                 with autocast(self.device, self.settings.precision):
                     loss = self._loss(to_device(batch, self.device))
-                (loss.total / self.strategy.divisor(weight)).backward()  # type: ignore[no-untyped-call]
+                total = loss.total / self.strategy.divisor(weight) if counts else loss.total * 0.0
+                total.backward()  # type: ignore[no-untyped-call]
+            if not counts:
+                continue
             for name, value in {"loss": loss.total, **loss.logs}.items():
                 sums[name] = sums[name] + value.detach() if name in sums else value.detach()
         if not batches:

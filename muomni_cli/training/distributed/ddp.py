@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import signal
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
@@ -57,6 +58,11 @@ class DataParallel(Strategy):
         self.group, self.rank, self.world_size = group, group.rank, group.world_size
         self._stop: tuple[Any, Tensor] | None = None
         self._wrapped: nn.Module
+        # The thread that prepares batches, and the main thread between steps, have a group each: within a group all
+        # processes must call in the same order.
+        self._ahead: dist.ProcessGroup
+        self._control: dist.ProcessGroup
+        self._abandoned = threading.Event()
         self.watch = Watch(group, stage)
 
     def settings(self, settings: TrainSettings) -> TrainSettings:
@@ -76,6 +82,7 @@ class DataParallel(Strategy):
         return range(self.rank * own, (self.rank + 1) * own)
 
     def prepare(self, objective: Objective) -> Callable[[Batch], Loss]:
+        self._ahead, self._control = self.group.subgroup(), self.group.subgroup()
         module = LossModule(objective)
         # Which parameters take part in a step depends on its data: without a picture there is no gradient for the
         # encoder of pictures, in one process as in all of them together.
@@ -102,16 +109,24 @@ class DataParallel(Strategy):
             return total(bad.float()) > 0
 
     def sum_ahead(self, numbers: Sequence[float]) -> list[float]:
-        summed = torch.tensor(list(numbers), dtype=torch.float64)
+        summed, nap = torch.tensor(list(numbers), dtype=torch.float64), 0.0002
         self.progressed()
         with self._told():
-            dist.all_reduce(summed, group=self.group.batches)
+            work = dist.all_reduce(summed, group=self._ahead, async_op=True)
+            while not work.is_completed():
+                if self._abandoned.wait(nap):  # when training stops, another process may not have come this far
+                    return list(numbers)
+                nap = min(0.005, 1.5 * nap)
+            work.wait()  # raises what went wrong
         return list(summed.tolist())
+
+    def abandon(self) -> None:
+        self._abandoned.set()
 
     def sum_window(self, sums: Mapping[str, Tensor]) -> dict[str, Tensor]:
         with self._told():
             names: list[list[str]] = [[] for _ in range(self.world_size)]
-            dist.all_gather_object(names, list(sums), group=self.group.control)
+            dist.all_gather_object(names, list(sums), group=self._control)
             known = sorted({name for own in names for name in own})
             if not known:
                 return {}
@@ -131,7 +146,7 @@ class DataParallel(Strategy):
             if agreed:
                 return signal.Signals(agreed)
             known = torch.tensor(0 if asked is None else int(asked))
-            self._stop = dist.all_reduce(known, dist.ReduceOp.MAX, group=self.group.control, async_op=True), known
+            self._stop = dist.all_reduce(known, dist.ReduceOp.MAX, group=self._control, async_op=True), known
             return None
 
     def seed_step(self, seed: int, step: int) -> None:
@@ -140,7 +155,7 @@ class DataParallel(Strategy):
     def same(self, metrics: Mapping[str, float]) -> dict[str, float]:
         held = [dict(metrics)]
         with self._told():
-            dist.broadcast_object_list(held, src=0, group=self.group.control)
+            dist.broadcast_object_list(held, src=0, group=self._control)
         return held[0]
 
     def evaluating(self) -> AbstractContextManager[Any]:
@@ -166,5 +181,5 @@ class DataParallel(Strategy):
             yield
         except RuntimeError as error:
             if isinstance(error, dist.DistError) or _LOST.search(str(error)):
-                raise LostPeerError(*self.watch.missing()) from error
+                raise self.watch.missing() from error
             raise

@@ -14,15 +14,22 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
+from pathlib import Path
 
 import torch
 import torch.distributed as dist
+from torch.distributed.distributed_c10d import PrefixStore
+from torch.distributed.rendezvous import rendezvous
 
-from muomni_cli.core.console import mute
+from muomni_cli.core.console import mute, print_error
 from muomni_cli.core.errors import MuomniError, RequestError
 from muomni_cli.nn.device import choose_device
+from muomni_cli.training.processes import StoppedError
 
-LAUNCHED = "MUOMNI_DEVICES"  # set by ``--devices`` for the processes that it starts
+LAUNCHED = "MUOMNI_DEVICES"  # number of processes that ``--devices`` has started, in the environment of each
+REPORTS = "MUOMNI_REPORTS"  # folder for what the process that started them is to know
+STOPPED = "stopped"  # in it: the exit code of a stop, which is no failure that calls for a restart
+BEHIND = "behind"  # in it: which process the others have lost
 LOST = 75  # exit code of a process whose peer is gone: not the cause, and nothing to say (EX_TEMPFAIL)
 TURNS = 3  # the first process, then the first of every other machine, then all others
 SOON = 3.0  # seconds within which the first process meets the error that all meet
@@ -31,7 +38,11 @@ NAP = 0.2  # longest sleep between two looks at the store
 
 
 class LostPeerError(MuomniError):
-    """Another process is gone or does not answer."""
+    """Another process is gone or does not answer. ``named``: it is known which."""
+
+    def __init__(self, what: str, fix: str, *, named: bool) -> None:
+        super().__init__(what, fix)
+        self.named = named
 
 
 def joined() -> bool:
@@ -76,14 +87,18 @@ class ProcessGroup(Group):
         self.local_world_size = int(environment.get("LOCAL_WORLD_SIZE", self.world_size))
         self.timeout = timeout
         self._waits = 0
-        cuda = torch.cuda.is_available()
-        dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", timeout=timedelta(seconds=timeout))
-        self.store = dist.distributed_c10d.PrefixStore("muomni", dist.distributed_c10d._get_default_store())
+        within = timedelta(seconds=timeout)
+        shared, _, _ = next(rendezvous("env://", self.rank, self.world_size, timeout=within))
+        # After a restart the store still holds what the processes before have left in it.
+        self.store = PrefixStore(f"muomni-{environment.get('TORCHELASTIC_RESTART_COUNT', 0)}", shared)
+        backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+        dist.init_process_group(backend, store=self.store, rank=self.rank, world_size=self.world_size, timeout=within)
         self.store.set(f"host/{self.rank}", f"{socket.gethostname()}, pid {os.getpid()}")
-        # The thread that prepares batches, and the main thread between steps, have a group each: within a group all
-        # processes must call in the same order.
-        self.batches = dist.new_group(backend="gloo", timeout=timedelta(seconds=timeout))
-        self.control = dist.new_group(backend="gloo", timeout=timedelta(seconds=timeout))
+
+    def subgroup(self) -> dist.ProcessGroup:
+        """A group of the same processes for numbers on the hosts. All processes call it."""
+        made: dist.ProcessGroup = dist.new_group(backend="gloo", timeout=timedelta(seconds=self.timeout))
+        return made
 
     def device(self, wanted: str) -> torch.device:
         if wanted.startswith("cuda:"):
@@ -157,9 +172,15 @@ def join_group(timeout: float) -> Iterator[Group]:
     group = ProcessGroup(timeout)
     try:
         yield group
-    except LostPeerError:
-        if os.environ.get(LAUNCHED) or not group.main:  # the process that started this one knows more
-            _leave(LOST)
+    except LostPeerError as error:
+        leave_lost(error, group)
+        raise
+    except StoppedError as error:  # all have agreed
+        if group.main and (folder := os.environ.get(REPORTS)):
+            print_error(error.what, error.fix)
+            (Path(folder) / STOPPED).write_text(str(error.exit_code), encoding="utf-8")
+        if REPORTS in os.environ or not group.main:
+            _leave(0)
         raise
     except MuomniError as error:
         if group.main:
@@ -169,6 +190,16 @@ def join_group(timeout: float) -> Iterator[Group]:
         raise
     finally:
         _end_group()
+
+
+def leave_lost(error: LostPeerError, group: ProcessGroup) -> None:
+    """End a process that has lost another one, without a word if the process that started them will speak."""
+    if folder := os.environ.get(REPORTS):
+        if error.named:
+            (Path(folder) / BEHIND).write_text(error.what, encoding="utf-8")
+        _leave(LOST)
+    if not group.main:
+        _leave(LOST)
 
 
 def _end_group() -> None:

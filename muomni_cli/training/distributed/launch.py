@@ -8,8 +8,9 @@ import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ import torch
 
 from muomni_cli.core.errors import ROOT, MuomniError, RequestError
 from muomni_cli.core.stopping import NAMES, handled_otherwise
-from muomni_cli.training.distributed.group import LAUNCHED, LOST, joined
+from muomni_cli.training.distributed.group import BEHIND, LAUNCHED, LOST, REPORTS, STOPPED, joined
 
 if TYPE_CHECKING:
     from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
@@ -53,32 +54,45 @@ def launch(words: Sequence[str], devices: int, *, cuda: bool, max_restarts: int,
             f"--devices {devices} was asked for, and PyTorch sees {there} CUDA devices",
             f"write --devices {there}, or train on the CPU with device=cpu",
         )
+    with tempfile.TemporaryDirectory() as logs, _passed_on() as caught:
+        with _environment({LAUNCHED: str(devices), REPORTS: logs}):
+            failures = _run(words, devices, max_restarts, logs)
+        stopped, behind = Path(logs) / STOPPED, Path(logs) / BEHIND
+        if caught:
+            raise SystemExit(128 + caught[0])
+        if stopped.exists():
+            raise SystemExit(int(stopped.read_text("utf-8")))
+        if failures and behind.exists():
+            raise MuomniError(behind.read_text("utf-8"), f"continue with: {again}")
+        if failures:
+            _report(failures, devices, again)
+
+
+def _run(words: Sequence[str], devices: int, max_restarts: int, logs: str) -> dict[int, ProcessFailure]:
+    """What became of the processes that failed, by rank."""
     from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
     logging.getLogger("torch.distributed").setLevel(logging.CRITICAL)  # what they say is said here, in one line
-    with tempfile.TemporaryDirectory() as logs, _environment(devices), _passed_on() as caught:
-        config = LaunchConfig(
-            min_nodes=1,
-            max_nodes=1,
-            nproc_per_node=devices,
-            run_id=f"muomni-{os.getpid()}",
-            rdzv_backend="c10d",
-            rdzv_endpoint="localhost:0",
-            max_restarts=max_restarts,
-            monitor_interval=0.1,
-            local_addr="localhost",
-            logs_specs=DefaultLogsSpecs(log_dir=logs),
-            signals_to_handle="SIGQUIT",  # the others are handled here: a process has as long as it needs to save
-        )
-        try:
-            elastic_launch(config, sys.executable)("-P", "-c", PROGRAM, *words)
-        except ChildFailedError as error:
-            if not caught:
-                _report(dict(error.failures), devices, again)
-    if caught:
-        raise SystemExit(128 + caught[0])
+    config = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=devices,
+        run_id=f"muomni-{os.getpid()}",
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",
+        max_restarts=max_restarts,
+        monitor_interval=0.1,
+        local_addr="localhost",
+        logs_specs=DefaultLogsSpecs(log_dir=logs),
+        signals_to_handle="SIGQUIT",  # the others are handled here: a process has as long as it needs to save
+    )
+    try:
+        elastic_launch(config, sys.executable)("-P", "-c", PROGRAM, *words)
+    except ChildFailedError as error:
+        return dict(error.failures)
+    return {}
 
 
 def _report(failures: dict[int, ProcessFailure], devices: int, again: str) -> None:
@@ -96,17 +110,18 @@ def _report(failures: dict[int, ProcessFailure], devices: int, again: str) -> No
 
 
 @contextmanager
-def _environment(devices: int) -> Iterator[None]:
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
     """What the processes find in their environment."""
-    before = os.environ.get(LAUNCHED)
-    os.environ[LAUNCHED] = str(devices)
+    before = dict(os.environ)
+    os.environ.update(values)
     try:
         yield
     finally:
-        if before is None:
-            del os.environ[LAUNCHED]
-        else:
-            os.environ[LAUNCHED] = before
+        for name in values:
+            if name in before:
+                os.environ[name] = before[name]
+            else:
+                del os.environ[name]
 
 
 @contextmanager

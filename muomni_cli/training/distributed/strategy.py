@@ -10,12 +10,14 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from muomni_cli.contract.training import Batch, Loss, Objective
+from muomni_cli.runs.checkpoint import Checkpoint, load_model, model_tensors, write_checkpoint
 
 if TYPE_CHECKING:
     from muomni_cli.recipe import TrainSettings
@@ -69,9 +71,25 @@ class Strategy:
         """What a loss is divided by before its backward pass. ``weight``: targets of the step in all processes."""
         return weight
 
+    def passes(self, step: int, batches: Sequence[Batch]) -> list[tuple[Batch, bool]]:
+        """The batches to run, each with whether it counts; by default those of ``batches`` that have a target."""
+        return [(batch, True) for batch in batches if batch.weight]
+
     def without_targets(self) -> None:
-        """This process's micro-batches of a step have no target, but another's have: take part in the reduction."""
+        """No batch of this process has a target, but another's have: take part in the reduction."""
         raise AssertionError("one process skips such a step")
+
+    def whole_shape(self, tensor: Tensor) -> torch.Size:
+        """The shape of the whole parameter of a :meth:`local` tensor."""
+        return tensor.shape
+
+    def gather_matrices(self, stacked: Tensor, shape: torch.Size) -> Tensor:
+        """(N,r,C) own rows of N matrices -> (N,R,C), all rows of each, ``shape`` (R,C)."""
+        return stacked
+
+    def own_rows(self, whole: Tensor, rows: int) -> Tensor:
+        """(N,R,C) -> (N,rows,C), those of this process."""
+        return whole
 
     def norm(self, gradients: Sequence[Tensor]) -> Tensor:
         """The norm of all gradients of the model together."""
@@ -84,6 +102,9 @@ class Strategy:
     def sum_ahead(self, numbers: Sequence[float]) -> list[float]:
         """Sums over all processes, called once a step by the thread that prepares batches."""
         return list(numbers)
+
+    def abandon(self) -> None:
+        """The sums of :meth:`sum_ahead` are needed no more: do not wait for them."""
 
     def sum_window(self, sums: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Sums over all processes of scalars by name; names may differ between processes."""
@@ -108,9 +129,28 @@ class Strategy:
         """Whole tensors for a checkpoint; only the main process's are complete. All processes call it."""
         return sections()
 
-    def load(self, tensor: Tensor, whole: Tensor) -> None:
-        """Copy this process's part of ``whole`` into ``tensor``."""
-        tensor.copy_(whole)
+    def tensors(self, module: nn.Module) -> Mapping[str, Tensor]:
+        """The state of the module, or this process's share of it, for :meth:`gather` and :meth:`save`."""
+        return model_tensors(module)
+
+    def save(self, path: Path, header: Mapping[str, Any], sections: Callable[[], Sections]) -> bool:
+        """Write a checkpoint; all processes call it. Whether it is written already; if not, see :meth:`saved`."""
+        state = self.gather(sections)
+        if self.main:
+            write_checkpoint(path, header, state)
+        return True
+
+    def saved(self, *, wait: bool) -> bool:
+        """Whether a checkpoint that was being written is so now; ``wait`` for it. MuomniError if it cannot be."""
+        return False
+
+    def part(self, name: str, whole: Tensor) -> Tensor:
+        """This process's part of a parameter ``name``, or of what its optimizer keeps about it."""
+        return whole
+
+    def load_model(self, module: nn.Module, checkpoint: Checkpoint) -> None:
+        """Load the weights of ``checkpoint``. RequestError if names or shapes do not match."""
+        load_model(module, checkpoint)
 
     def keeps_weights(self, error: BaseException) -> bool:
         """Whether this process still holds the whole model after ``error``, which is another process's end."""

@@ -12,7 +12,7 @@ import time
 from contextlib import suppress
 
 from muomni_cli.core.console import print_error
-from muomni_cli.training.distributed.group import LAUNCHED, LOST, ProcessGroup
+from muomni_cli.training.distributed.group import LostPeerError, ProcessGroup, leave_lost
 
 BEAT = 1.0  # seconds between two signs of life
 SILENT = 15.0  # seconds without a sign of life after which a process counts as gone
@@ -42,25 +42,27 @@ class Watch:
     def close(self) -> None:
         self._ended.set()
 
-    def missing(self) -> tuple[str, str]:
-        """What is wrong and what to do, after a collective has failed."""
-        fix = "continue from the last checkpoint with --resume"
+    def missing(self) -> LostPeerError:
+        """What is wrong after a collective has failed."""
         group, now = self._group, time.monotonic()
         self._look()
         others = {rank: seen for rank, seen in self._seen.items() if rank != group.rank}
         if not others:
-            return f"{self._stage}: the other processes are gone, or the network to them is", fix
+            return self._error("the other processes are gone, or the network to them is", named=False)
         silent = [rank for rank, (_, changed) in others.items() if now - changed > SILENT]
         if silent:
             names = ", ".join(map(group.name_of, silent))
-            return f"{self._stage}: no sign of life from {names} for {SILENT:.0f} s", fix
+            return self._error(f"no sign of life from {names} for {SILENT:.0f} s", named=True)
         counts = {rank: int(sign.partition(" ")[0]) for rank, (sign, _) in others.items()}
         behind = min(counts, key=lambda rank: counts[rank])
         waited = now - self._since
         if counts[behind] < self._done and waited > group.timeout / 2:
             name = group.name_of(behind)
-            return f"{self._stage}: {name} is behind: the others have waited for it for {waited:.0f} s", fix
-        return f"{self._stage}: another process has left, or the network between them is lost", fix
+            return self._error(f"{name} is behind: the others have waited for it for {waited:.0f} s", named=True)
+        return self._error("another process has left, or the network between them is lost", named=False)
+
+    def _error(self, what: str, *, named: bool) -> LostPeerError:
+        return LostPeerError(f"{self._stage}: {what}", "continue from the last checkpoint with --resume", named=named)
 
     def _beat(self) -> None:
         """Report and look until the stage ends. A process that hangs in a collective for longer than the timeout, which
@@ -73,12 +75,14 @@ class Watch:
                 self._look()
             except Exception:  # the store is gone: collectives fail as well, and say so
                 if time.monotonic() - self._since > self._group.timeout + SLACK:
-                    self._give_up("the process that keeps the store is gone, or the network to it is")
+                    self._give_up(
+                        self._error("the process that keeps the store is gone, or the network to it is", named=True)
+                    )
                 continue
             if time.monotonic() - self._since > self._group.timeout + SLACK:
                 counts = [int(sign.partition(" ")[0]) for sign, _ in self._seen.values()]
                 if counts and self._done > min(counts):  # not the one that the others wait for
-                    self._give_up("")
+                    self._give_up(self.missing())
 
     def _look(self) -> None:
         now = time.monotonic()
@@ -90,9 +94,9 @@ class Watch:
                     if self._seen.get(rank, ("", 0.0))[0] != sign:
                         self._seen[rank] = sign, now
 
-    def _give_up(self, what: str) -> None:
+    def _give_up(self, error: LostPeerError) -> None:
+        """End the process, whose main thread hangs in a collective."""
         if not self._ended.is_set():
-            told, fix = self.missing()
-            if self._group.main or not os.environ.get(LAUNCHED):
-                print_error(what or told, fix)
-            os._exit(LOST)
+            leave_lost(error, self._group)
+            print_error(error.what, error.fix)
+            os._exit(1)
