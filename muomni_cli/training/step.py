@@ -186,7 +186,8 @@ class Stepper:
             self._after_step(step, skip)
         self.clean = True
         for name, value in {**sums, NORM: norm}.items():
-            self.window[name] = self.window[name] + value.float() if name in self.window else value.float()
+            exact = value if value.dtype == torch.float64 else value.float()
+            self.window[name] = self.window[name] + exact if name in self.window else exact
         self.count += 1
         self.learned += 1
 

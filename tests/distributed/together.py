@@ -50,16 +50,20 @@ def sharded_muon(folder: Path, group: ProcessGroup) -> None:
 
 def part(folder: Path, group: ProcessGroup) -> None:
     """The first 23 steps."""
-    trainer(folder, settings(steps=23, schedule="constant"), strategy_for("ddp", group, folder.name)).run()
+    trainer(folder, settings(steps=23, schedule="constant", val_every=0), strategy_for("ddp", group, folder.name)).run()
 
 
 def resumed(folder: Path, group: ProcessGroup) -> None:
     """Goes on from what one process has left."""
-    trainer(folder, settings(schedule="constant"), strategy_for("ddp", group, folder.name)).run(resume=True)
+    trainer(folder, settings(schedule="constant", val_every=0), strategy_for("ddp", group, folder.name)).run(
+        resume=True
+    )
 
 
 def resumed_sharded(folder: Path, group: ProcessGroup) -> None:
-    trainer(folder, settings(schedule="constant"), strategy_for("fsdp", group, folder.name)).run(resume=True)
+    trainer(folder, settings(schedule="constant", val_every=0), strategy_for("fsdp", group, folder.name)).run(
+        resume=True
+    )
 
 
 def poisoned(folder: Path, group: ProcessGroup) -> None:

@@ -39,12 +39,13 @@ class LossModule(nn.Module):
         super().__init__()
         self.module = objective.module
         self._loss = objective.loss
-        self._first = next(p for p in objective.module.parameters() if p.requires_grad)
+        # In a list, which does not make it a parameter of this module.
+        self._first = [next(p for p in objective.module.parameters() if p.requires_grad)]
 
     def forward(self, batch: Batch | None) -> tuple[Tensor, dict[str, Tensor]]:
         """The total and the logs of a batch; without one, zero, so that the process takes part in the reduction."""
         if batch is None:
-            return self._first.sum() * 0.0, {}
+            return self._first[0].sum() * 0.0, {}
         loss = self._loss(batch)
         return loss.total, loss.logs
 

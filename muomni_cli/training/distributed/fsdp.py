@@ -46,8 +46,8 @@ class ShardedParallel(DataParallel):
         self._names: list[str] = []  # of the module's state; tied weights once
         self._shapes: dict[str, torch.Size] = {}  # of whole parameters, by name
         self._locals: dict[int, tuple[str, nn.Parameter, Tensor]] = {}
-        # Modules outside of the layers with the names of their parameters; those that this step has called, and which any
-        # step has.
+        # Modules outside of the layers with the names of their parameters; those that this step has called, and those
+        # that any step has.
         self._owners: list[tuple[nn.Module, list[str]]] = []
         self._called: set[nn.Module] = set()
         self._ever = torch.zeros(0, dtype=torch.uint8)
@@ -123,8 +123,8 @@ class ShardedParallel(DataParallel):
                 tensor.grad = None
 
     def _idle(self) -> set[str]:
-        """Parameters that no process has used in this step, although it has in others: as with one process, they stay as
-        they are. What no step calls, such as a matrix that is read directly, counts as used."""
+        """Parameters that no process has used in this step, although it has in others: as with one process, they stay
+        as they are. What no step calls, such as a matrix that is read directly, counts as used."""
         called = torch.tensor([owner in self._called for owner, _ in self._owners], dtype=torch.uint8)
         self._called.clear()
         with self._told():
