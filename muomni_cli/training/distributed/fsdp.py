@@ -216,6 +216,11 @@ class ShardedParallel(DataParallel):
                 for module in modules:
                     module.reshard()
                     module.set_reshard_after_forward(module is not self._root, recurse=False)
+                    # The order of forward passes decides what is gathered ahead in the next backward pass, and here
+                    # processes had different ones.
+                    if (shares := module._get_fsdp_state()._fsdp_param_group) is not None:
+                        shares.comm_ctx.post_forward_order.clear()
+                        shares._post_forward_indices.clear()
 
     def tensors(self, module: nn.Module) -> Mapping[str, Tensor]:
         state = module.state_dict()
