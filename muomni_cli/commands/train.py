@@ -58,6 +58,9 @@ def train(
         int,
         typer.Option(min=0, metavar="N", help="With --devices: start all processes again after a failure, N times."),
     ] = 0,
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Write a trace of steps 6 to 8 for Perfetto into the stage's folder.")
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Measure a few steps and print the memory and time of the whole training.")
     ] = False,
@@ -105,13 +108,28 @@ def train(
     elif devices > 1:
         cuda = any(asked.train_for(one).device in ("auto", "cuda") for one in waiting if one != "tokenizer")
         _train_distributed(
-            devices, max_restarts, cuda, [stage, recipe, *(overrides or []), *options, *(("--force",) if force else ())]
+            devices,
+            max_restarts,
+            cuda,
+            [
+                stage,
+                recipe,
+                *(overrides or []),
+                *options,
+                *(("--force",) if force else ()),
+                *(("--profile",) if profile else ()),
+            ],
         )
     else:
         from muomni_cli.training.stages import train as train_stages
 
         again = _restarted() and folder.recipe_path.is_file()
-        train_stages(_jobs(asked, stages, folder, recipe + option), resume=resume or again, force=force and not again)
+        train_stages(
+            _jobs(asked, stages, folder, recipe + option),
+            resume=resume or again,
+            force=force and not again,
+            profile=profile,
+        )
     if devices <= 1 and LAUNCHED in os.environ:  # the process that started this one says it
         return
     _say_next(folder, asked, stages_of_all(asked), recipe + option)

@@ -122,8 +122,8 @@ class Objective(Protocol):
     step, such as moving averages of codes, it defines ``after_step(step: int, skip: Tensor)``, which is called once
     after the optimizer; where ``skip`` (a bool scalar on the device) is true, it changes nothing.
 
-    ``always_run`` may name those of its ``blocks`` that run in every forward pass, whatever the batch holds: they can
-    be sharded one by one. Without it, all do.
+    ``always_run`` may name those of its ``blocks`` that are called, as modules, in every forward pass, whatever the
+    batch holds: they can be sharded one by one. Without it, all are.
 
     Where several processes train together, each calls ``batch`` for its micro-batches of a step, and the engine sums
     the gradients. :mod:`muomni_cli.nn.collectives` has sums and shares for ``validate`` and ``after_step``.

@@ -98,7 +98,11 @@ class TrainSettings(Settings):
     )
     compile: bool = Field(False, description="torch.compile: slow start, faster steps")
     checkpoint_activations: bool = Field(False, description="recompute activations: less memory, slower steps")
-    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description='"auto", "cpu", "cuda" or "cuda:1"')
+    device: str = Field(
+        "auto",
+        pattern=r"^(auto|cpu|mps|(cuda|xpu)(:\d+)?)$",
+        description='"auto", "cpu", "cuda", "cuda:1", "mps" (Apple) or "xpu" (Intel)',
+    )
     threads: int = Field(0, ge=0, le=1024, description="CPU threads of a process; 0 for all cores")
     parallel: Literal["auto", "ddp", "fsdp"] = Field(
         "auto",

@@ -24,12 +24,14 @@ from muomni_cli.runs.listing import MetricsLog
 from muomni_cli.runs.run import BEST, LAST
 from muomni_cli.training.callbacks import CallbackList, Display
 from muomni_cli.training.distributed.strategy import Sections
+from muomni_cli.training.mfu import peak_flops
 from muomni_cli.training.processes import BrokenOffError, StoppedError, StopRequests
 from muomni_cli.training.step import AsyncMetrics, Prefetch, Stepper
 
 if TYPE_CHECKING:
     from muomni_cli.training.context import TrainingContext
 
+PROFILE_AFTER, PROFILED = 4, 3  # steps before and in a trace
 RELEASE_EVERY = 20  # steps; each release costs some 0.05 s of page faults for every 250 MB that are used again
 
 
@@ -37,7 +39,7 @@ class Trainer:
     """Trains one stage and writes its metrics, checkpoints and samples into ``folder``.
 
     ``about``: fields of the checkpoint header besides step, best loss and the like. ``command``: continues this stage.
-    ``drawn``: what the checkpoint to resume from has drawn from the data.
+    ``drawn``: what the checkpoint to resume from has drawn from the data. ``profile``: write a trace of a few steps.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class Trainer:
         callbacks: CallbackList,
         display: Display,
         drawn: Drawn = (),
+        profile: bool = False,
     ) -> None:
         self.objective, self.context = objective, context
         self.settings, self.device = context.settings, context.device
@@ -69,6 +72,8 @@ class Trainer:
         self._done = self._first = self._saved = 0  # steps, in total, before this session and in the last checkpoint
         self._stop = StopRequests(display.say)
         self._changes: list[str] = []  # what a resumed training does otherwise than before, to be said
+        self._profile = profile
+        self._peak = 0.0  # operations per second of the device
         self._pending: list[str] = []  # what is to be done after the last step: ``validate``, ``sample``
 
     def run(self, *, resume: bool = False, begin: Callable[[], None] = lambda: None) -> int:
@@ -87,6 +92,9 @@ class Trainer:
         if self.main:
             begin()
             self.metrics.cut(self._done)
+        if self.device.type == "cuda":  # on a CPU, which shares its cores, the figure would say little
+            self._peak, _ = peak_flops(self.device, self.settings.precision)
+            self.stepper.counts_flops = True
         self._begin = self._mark = time.perf_counter()
         with self.display:
             if self.settings.precision == "bf16" and not multiplies_bf16(self.device.type):
@@ -124,7 +132,7 @@ class Trainer:
         micro = self.settings.accumulate
         coming = Prefetch(self.objective, range(self._done, steps), accumulate=micro, pin=cuda, strategy=self.strategy)
         asked: signal.Signals | None = None
-        with self._stop as stop, coming as batches:
+        with self._stop as stop, coming as batches, self._profiled() as profiled:
             if self._pending:
                 self._evaluate(self._done)
                 self._apart(self.save, self._done)
@@ -136,6 +144,7 @@ class Trainer:
                 self._items += coming_step.items
                 self._done += 1
                 self.strategy.progressed()
+                profiled()
                 self.display.advance(self._done)
                 self._between_steps(self._done)
             if asked is not None and self._saved != self._done:
@@ -199,6 +208,7 @@ class Trainer:
             **({"steps_without_targets": idle} if idle else {}),
             "lr": self.stepper.optimizers.lr(step - 1),
             f"{self.objective.unit}/s": items / max(now - self._mark, 1e-9),
+            **self._utilization(items / max(now - self._mark, 1e-9)),
             "memory": memory_bytes(self.device),
             "time": round(self._elapsed(), 3),
         }
@@ -209,6 +219,33 @@ class Trainer:
         a_step = (now - self._begin) / max(1, step - self._first)
         self.display.log(step, metrics, a_step * (self.settings.steps - step))
         self.callbacks.call(lambda callback: callback.on_log(step, metrics))
+
+    def _utilization(self, rate: float) -> dict[str, float]:
+        """MFU at ``rate`` items per second in all processes, where it is known."""
+        if not self._peak or self.stepper.flops is None or not self.stepper.flops[1]:
+            return {}
+        flops, items = self.stepper.flops
+        return {"mfu": rate * flops / items / (self._peak * self.strategy.world_size)}
+
+    @contextmanager
+    def _profiled(self) -> Iterator[Callable[[], object]]:
+        """What is called after each step; with ``profile``, a trace of some steps for Perfetto."""
+        if not self._profile:
+            yield lambda: None
+            return
+        from torch.profiler import ProfilerActivity, profile, schedule
+
+        path = self.folder / f"trace-{self.strategy.rank}.json.gz"
+        kinds = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if self.device.type == "cuda" else [])]
+
+        def write(finished: profile) -> None:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            finished.export_chrome_trace(str(path))
+            self.display.say(f"wrote {path}: open it at https://ui.perfetto.dev")
+
+        plan = schedule(wait=PROFILE_AFTER, warmup=1, active=PROFILED, repeat=1)
+        with profile(activities=kinds, schedule=plan, on_trace_ready=write) as profiler:
+            yield profiler.step
 
     def validate(self, done: int) -> None:
         """Validate after ``done`` steps, and save the weights if they are the best so far."""

@@ -93,7 +93,7 @@ class Job:
         return self.run.stage(self.stage) / LAST
 
 
-def train(jobs: Sequence[Job], *, resume: bool = False, force: bool = False) -> None:
+def train(jobs: Sequence[Job], *, resume: bool = False, force: bool = False, profile: bool = False) -> None:
     """Train stages of one run, one after the other.
 
     Other processes may train other stages of the run at the same time, except with ``force`` or for a tokenizer, on
@@ -103,6 +103,7 @@ def train(jobs: Sequence[Job], *, resume: bool = False, force: bool = False) -> 
         jobs: at least one.
         resume: continue an unfinished stage, or a finished one if the recipe now has more steps.
         force: train again in place; a stage's old files are removed once the stage has been opened.
+        profile: write a trace of a few steps of each stage beside its checkpoints.
 
     Raises:
         RequestError: a stage is unfinished, differs from the run, or is locked by another process.
@@ -117,7 +118,7 @@ def train(jobs: Sequence[Job], *, resume: bool = False, force: bool = False) -> 
             group.wait()
             whole_run = job.kind == "tokenizer" and job.run.status(job.stage) != "finished"
             with nullcontext() if force else _lock(job, group, "" if whole_run else job.stage):
-                _train(job, group, resume=resume, force=force, again=again)
+                _train(job, group, resume=resume, force=force, again=again, profile=profile)
 
 
 def _lock(job: Job, group: Group, stage: str) -> AbstractContextManager[None]:
@@ -125,7 +126,7 @@ def _lock(job: Job, group: Group, stage: str) -> AbstractContextManager[None]:
     return stage_lock(job.run.root, stage) if group.main else nullcontext()
 
 
-def _train(job: Job, group: Group, *, resume: bool, force: bool, again: frozenset[str]) -> None:
+def _train(job: Job, group: Group, *, resume: bool, force: bool, again: frozenset[str], profile: bool) -> None:
     begin = _beginning(job, resume=resume, force=force, again=again)
     group.wait()  # all have seen the run as it was
     if begin == "nothing":
@@ -135,7 +136,7 @@ def _train(job: Job, group: Group, *, resume: bool, force: bool, again: frozense
             _train_tokenizer(job, again)
         return
     with memory_errors_told(f"training {job.stage}", LESS_MEMORY):
-        _train_part(job, group, resume=begin == "resumed", force=force)
+        _train_part(job, group, resume=begin == "resumed", force=force, profile=profile)
 
 
 def _beginning(job: Job, *, resume: bool, force: bool, again: frozenset[str]) -> Literal["nothing", "new", "resumed"]:
@@ -199,7 +200,7 @@ def _train_tokenizer(job: Job, again: frozenset[str]) -> None:
     say(f"wrote {job.run.stage(job.stage)} ({tokenizer.vocab_size:,} tokens)")
 
 
-def _train_part(job: Job, group: Group, *, resume: bool, force: bool) -> None:
+def _train_part(job: Job, group: Group, *, resume: bool, force: bool, profile: bool) -> None:
     drawn = _drawn(job) if resume else []
     folder = job.run.stage(job.stage)
     with group.in_turn():
@@ -221,6 +222,7 @@ def _train_part(job: Job, group: Group, *, resume: bool, force: bool) -> None:
         callbacks=CallbackList(listed, say),
         display=Display(job.stage, context.settings.steps),
         drawn=drawn,
+        profile=profile,
     )
 
     def begin() -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
+from torch.utils.flop_counter import FlopCounterMode
 
 from muomni_cli.contract.training import Batch, Objective
 from muomni_cli.nn.device import autocast
@@ -127,6 +128,8 @@ class Stepper:
         idle: number of steps since the last :meth:`read_window` that had no target. They change nothing.
         learned: number of steps with targets.
         clean: whether weights and optimizer state are those after a whole step.
+        flops: operations of forward and backward passes of the first step, once they were asked for with
+            ``counts_flops``, and the items of that step here; compiled or sharded layers cannot be counted.
     """
 
     def __init__(
@@ -155,6 +158,8 @@ class Stepper:
         self.window: dict[str, Tensor] = {}
         self.count = self.idle = self.learned = 0
         self.clean = True
+        self.counts_flops = False
+        self.flops: tuple[int, int] | None = None
 
     def step(self, step: int, batches: Sequence[Batch], weight: float | None = None) -> None:
         """Train on the micro-batches of ``step`` (from 0); without any target, nothing changes. ``weight``: targets of
@@ -167,7 +172,14 @@ class Stepper:
             self.idle += 1
             return
         sums: dict[str, Tensor] = {"targets": torch.full((), own, device=self.device)}
-        self._backward(self.strategy.passes(step, batches), weight, sums)
+        passes = self.strategy.passes(step, batches)
+        if self.counts_flops and not self.settings.compile and self.strategy.name != "fsdp":
+            with FlopCounterMode(display=False) as counter:
+                self._backward(passes, weight, sums)
+            self.flops = counter.get_total_flops(), sum(batch.items for batch, _ in passes)
+            self.counts_flops = False
+        else:
+            self._backward(passes, weight, sums)
         self.strategy.collect_gradients()
         grads = [p.grad for p in self.optimizers.names.values() if p.grad is not None]
         norm = self.strategy.norm(grads)
@@ -214,11 +226,12 @@ class Stepper:
     def read_window(self) -> tuple[list[str], Tensor]:
         """Names, and ``bad_step`` followed by their means over the window (n+1,) in float64: over its targets, and of
         ``grad_norm`` over its steps; no names without any target. Starts a new window."""
-        sums = {name: value.double() for name, value in self.sums().items()}
+        exact = torch.float32 if self.device.type == "mps" else torch.float64  # which MPS lacks
+        sums = {name: value.to(exact) for name, value in self.sums().items()}
         targets = sums.pop("targets", self.bad_step)
         means = {name: value / (self.count if name == NORM else targets) for name, value in sums.items()}
         self.window, self.count, self.idle = {}, 0, 0
-        return list(means), torch.stack([self.bad_step.double(), *means.values()])
+        return list(means), torch.stack([self.bad_step.to(exact), *means.values()])
 
 
 class AsyncMetrics(Generic[Tag]):

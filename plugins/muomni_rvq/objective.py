@@ -40,6 +40,7 @@ class Reconstruction:
     def __init__(self, codec: RvqCodec, context: StageContext) -> None:
         self.module = codec
         self.blocks = [layer for layer in codec.modules() if isinstance(layer, ConvNeXt)]
+        self.always_run = ()  # they are called by methods of their own, where no hook gathers a share
         ends = {codec.encoder.patch, codec.inward, codec.outward, codec.decoder.layers[-1]}
         self.adamw_params = frozenset(
             f"{name}.weight" if isinstance(layer, nn.Linear) else f"{name}.proj.weight"
