@@ -69,17 +69,41 @@ def train(
     """Train one stage of a recipe, or all of them."""
     _check_options(stage, jobs, resume=resume, force=force, dry_run=dry_run, json=json)
     _check_devices(devices, max_restarts, jobs=jobs, dry_run=dry_run)
+    _set_environment()
+    words = of_stage(overrides or [], stage)
+    asked, folder = _opened(recipe, words, run, resume=resume)
+    stages = _stages(asked, folder, stage, force=force)
+    where = recipe + (f" --run {run}" if run else "")
+    options = [*(("--run", run) if run else ()), *(("--resume",) if resume else ())]
+    typed = [recipe, *(overrides or []), *options]
+    if dry_run:
+        _try(_jobs(asked, stages, folder, where), one=stage != "all", json=json)
+        return
+    if jobs > 1:
+        _train_parallel(asked, jobs, [recipe, *words, *options], typed)
+    elif devices > 1:
+        flags = {"--force": force, "--profile": profile}
+        _train_distributed(asked, stages, devices, max_restarts, [stage, *typed, *(f for f, on in flags.items() if on)])
+    else:
+        _train_here(_jobs(asked, stages, folder, where), resume=resume, force=force, profile=profile)
+    if LAUNCHED not in os.environ:  # else the process that started this one says it
+        _say_next(folder, asked, where)
+
+
+def _set_environment() -> None:
+    """What must be set before numpy and torch are imported."""
     # numpy prepares batches during the steps; its threads would only slow down torch.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy is imported
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:  # PyTorch's advice to itself, printed by each process
-        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # before torch is imported
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+
+
+def _opened(recipe: str, words: list[str], run: str, *, resume: bool) -> tuple[Recipe, RunFolder]:
+    """The recipe, or that of the run to resume, and the run's folder."""
     from muomni_cli.core.files import RUNS
-    from muomni_cli.data.public_datasets import require_sets
     from muomni_cli.recipe import load_recipe
-    from muomni_cli.recipe.model import stages_of_all, tables_of
     from muomni_cli.runs.run import RunFolder
 
-    words = of_stage(overrides or [], stage)
     asked = load_recipe(recipe, words, RUNS / run if run else None)
     name = run or asked.name
     if name in ("", ".", "..") or Path(name).name != name:
@@ -92,53 +116,33 @@ def train(
         asked = load_recipe(str(folder.recipe_path), words)
     for note in asked.notes if LAUNCHED not in os.environ else ():
         say(note)
-    option = f" --run {run}" if run else ""
-    if started := os.environ.get(LAUNCHED):
-        option += f" --devices {started}"
-    stages = stages_of_all(asked) if stage == "all" else [stage]
-    waiting = [one for one in stages if force or folder.status(one) != "finished"]
-    # every missing public dataset is reported before the first stage starts
-    require_sets(asked, dict.fromkeys(table for one in waiting for table in tables_of(asked, one)))
-    if dry_run:
-        _try(_jobs(asked, stages, folder, recipe + option), one=stage != "all", json=json)
-        return
-    options = [*(("--run", run) if run else ()), *(("--resume",) if resume else ())]
-    if jobs > 1:
-        _train_parallel(asked, jobs, [recipe, *words, *options], [recipe, *(overrides or []), *options])
-    elif devices > 1:
-        cuda = any(asked.train_for(one).device in ("auto", "cuda") for one in waiting if one != "tokenizer")
-        _train_distributed(
-            devices,
-            max_restarts,
-            cuda,
-            [
-                stage,
-                recipe,
-                *(overrides or []),
-                *options,
-                *(("--force",) if force else ()),
-                *(("--profile",) if profile else ()),
-            ],
-        )
-    else:
-        from muomni_cli.training.stages import train as train_stages
+    return asked, folder
 
-        again = _restarted() and folder.recipe_path.is_file()
-        train_stages(
-            _jobs(asked, stages, folder, recipe + option),
-            resume=resume or again,
-            force=force and not again,
-            profile=profile,
-        )
-    if devices <= 1 and LAUNCHED in os.environ:  # the process that started this one says it
-        return
-    _say_next(folder, asked, stages_of_all(asked), recipe + option)
+
+def _stages(asked: Recipe, folder: RunFolder, stage: str, *, force: bool) -> list[str]:
+    """The stages to train. Every missing public dataset is reported before the first one starts."""
+    from muomni_cli.data.public_datasets import require_sets
+    from muomni_cli.recipe.model import stages_of_all, tables_of
+
+    stages = list(stages_of_all(asked)) if stage == "all" else [stage]
+    waiting = [one for one in stages if force or folder.status(one) != "finished"]
+    require_sets(asked, dict.fromkeys(table for one in waiting for table in tables_of(asked, one)))
+    return stages
+
+
+def _train_here(jobs: list[Job], *, resume: bool, force: bool, profile: bool) -> None:
+    """Train in this process, which may be one of several."""
+    from muomni_cli.training.stages import train as train_stages
+
+    again = _restarted() and jobs[0].run.recipe_path.is_file()
+    train_stages(jobs, resume=resume or again, force=force and not again, profile=profile)
 
 
 def _jobs(asked: Recipe, stages: list[str], folder: RunFolder, where: str) -> list[Job]:
     from muomni_cli.training.stages import Job
 
-    return [Job(asked, stage, folder, f"muomni train {stage} {where}") for stage in stages]
+    option = f" --devices {started}" if (started := os.environ.get(LAUNCHED)) else ""
+    return [Job(asked, stage, folder, f"muomni train {stage} {where}{option}") for stage in stages]
 
 
 def _try(jobs: list[Job], *, one: bool, json: bool) -> None:
@@ -179,11 +183,12 @@ def _restarted() -> bool:
     return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
 
 
-def _train_distributed(devices: int, max_restarts: int, cuda: bool, words: list[str]) -> None:
+def _train_distributed(asked: Recipe, stages: list[str], devices: int, max_restarts: int, words: list[str]) -> None:
     """Train in several processes, each started with ``words``."""
     from muomni_cli.training.distributed.launch import launch
 
-    again = [word for word in words if word not in ("--force", "--resume")]
+    cuda = any(asked.train_for(stage).device in ("auto", "cuda") for stage in stages if stage != "tokenizer")
+    again = [word for word in words if word not in ("--force", "--resume", "--profile")]
     command = shlex.join(["muomni", "train", *again, "--devices", str(devices), "--resume"])
     launch(["train", *words], devices, cuda=cuda, max_restarts=max_restarts, again=command)
 
@@ -217,8 +222,11 @@ def of_stage(words: list[str], stage: str) -> list[str]:
     return [f"{table}.{word}" if ours else word for word, ours in zip(words, of_train, strict=True)]
 
 
-def _say_next(run: RunFolder, asked: Recipe, stages: list[str], recipe: str) -> None:
+def _say_next(run: RunFolder, asked: Recipe, recipe: str) -> None:
     """Print the next command: train the next stage, or use the model."""
+    from muomni_cli.recipe.model import stages_of_all
+
+    stages = stages_of_all(asked)
     missing = [stage for stage in stages if run.status(stage) != "finished"]
     if missing and run.status("omni") != "finished":
         say(f"next: muomni train {missing[0]} {recipe}")
