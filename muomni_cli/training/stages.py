@@ -32,7 +32,7 @@ from muomni_cli.omni import OmniModel
 from muomni_cli.recipe import resolved_toml
 from muomni_cli.recipe.model import OMNI, SPEAKING, parts_of, stages_of
 from muomni_cli.registry.registry import did_you_mean, resolve
-from muomni_cli.runs.checkpoint import build_part, build_without_memory, open_part
+from muomni_cli.runs.checkpoint import build_part, build_without_memory, open_part, parameters_of
 from muomni_cli.runs.run import (
     BEST,
     LAST,
@@ -59,6 +59,7 @@ if TYPE_CHECKING:
 
 TRIAL_CHARS = 10_000_000  # most characters to train a temporary tokenizer on (dry run)
 CPU = torch.device("cpu")
+ROOM = 0.6  # of a device's memory for what does not depend on the batch
 LESS_MEMORY = "lower batch_size or the sizes of its part, raise accumulate, or set checkpoint_activations=true"
 
 
@@ -356,9 +357,21 @@ def _context(
     settings = job.recipe.train_for(job.stage)
     device = group.device(settings.device)
     set_threads(group.threads(settings.threads))
-    strategy = strategy_for(settings.parallel, group, job.stage)
+    parallel = settings.parallel
+    if parallel == "auto" and group.world_size > 1:
+        parallel = "ddp" if _fits(job, group, device) else "fsdp"
+    strategy = strategy_for(parallel, group, job.stage)
     chosen = (job.recipe, job.stage, strategy.settings(settings), job.recipe.seed, device, job.run)
     return TrainingContext(*chosen, reports=True, learn_tokenizer=learn, trial=trial, drawn=drawn, strategy=strategy)
+
+
+def _fits(job: Job, group: Group, device: torch.device) -> bool:
+    """Whether weights, gradients and optimizer of the stage leave room for activations in each process."""
+    counts = parameters_of(job.recipe)
+    own = sum(counts.get(name, 0) for name in ("thinker", *job.recipe.encoders, "projectors"))
+    count = own if job.stage == OMNI else counts.get(job.stage, 0)
+    shared = group.local_world_size if device.type == "cpu" else 1
+    return 4 * 4 * count <= ROOM * total_memory(device) / shared
 
 
 def _objective(job: Job, context: TrainingContext) -> Objective:
