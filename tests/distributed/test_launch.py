@@ -96,7 +96,7 @@ class Training:
     """``muomni train thinker`` in two processes."""
 
     def __init__(self, *words: str) -> None:
-        self._file = Path("told.txt").open("w", encoding="utf-8")
+        self._file = Path("told.txt").open("w", encoding="utf-8")  # noqa: SIM115 - closed with the process
         self.process = subprocess.Popen(
             [sys.executable, "-m", "muomni_cli", "train", "thinker", "line.toml", *words],
             stderr=self._file,
