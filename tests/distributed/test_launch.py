@@ -96,12 +96,12 @@ class Training:
     """``muomni train thinker`` in two processes."""
 
     def __init__(self, *words: str) -> None:
-        self._file = Path("told.txt").open("w", encoding="utf-8")  # noqa: SIM115 - closed with the process
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "muomni_cli", "train", "thinker", "line.toml", *words],
-            stderr=self._file,
-            env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
-        )
+        with Path("told.txt").open("w", encoding="utf-8") as told:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "muomni_cli", "train", "thinker", "line.toml", *words],
+                stderr=told,
+                env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
+            )
 
     def rank(self, number: int) -> psutil.Process:
         for child in psutil.Process(self.process.pid).children():

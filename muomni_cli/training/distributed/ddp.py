@@ -72,8 +72,8 @@ class DataParallel(Strategy):
         micro = -(-settings.accumulate // self.world_size) * self.world_size
         if settings.batch_size < micro:
             raise RequestError(
-                f"batch_size {settings.batch_size} is too small for {self.world_size} processes with "
-                f"{micro // self.world_size} micro-batches each",
+                f"batch_size {settings.batch_size} is too small for {self.world_size} processes, which take {micro} "
+                "micro-batches of each step",
                 f"raise batch_size to {micro} or more, or train on fewer devices",
             )
         return settings.model_copy(update={"accumulate": micro})
