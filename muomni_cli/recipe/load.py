@@ -127,6 +127,8 @@ def load_recipe(path_or_name: str, overrides: Sequence[str] = (), run: Path | No
     """
     file = find_recipe(path_or_name)
     text = read_text(file)
+    if not text.strip():
+        raise RequestError(f"{file} is empty", "copy the file again, or begin with one of muomni recipes list")
     tables = _tables(text, file)
     written = copy.deepcopy(tables)
     origins, mistakes = lay_over(tables, overrides)

@@ -6,7 +6,7 @@ import gc
 import hashlib
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cache, partial
@@ -26,14 +26,11 @@ from muomni_cli.data.batches import Drawn
 from muomni_cli.data.conversations import omni_fingerprint
 from muomni_cli.data.sources import open_sources
 from muomni_cli.data.text import train_tokenizer
-from muomni_cli.models.locate import model_named
 from muomni_cli.nn.device import memory_bytes, memory_errors_told, set_threads, total_memory
-from muomni_cli.nn.lora import Adapters, add_adapters
-from muomni_cli.omni import OmniModel
 from muomni_cli.recipe import resolved_toml
 from muomni_cli.recipe.model import OMNI, SPEAKING, parts_of, stages_of
 from muomni_cli.registry.registry import did_you_mean, resolve
-from muomni_cli.runs.checkpoint import build_part, build_without_memory, open_part, parameters_of
+from muomni_cli.runs.checkpoint import parameters_of
 from muomni_cli.runs.run import (
     BEST,
     LAST,
@@ -45,15 +42,15 @@ from muomni_cli.runs.run import (
     run_lock,
     stage_lock,
 )
-from muomni_cli.training.base_model import PretrainedModel, load_pretrained, named_weights, start_weights
+from muomni_cli.training.base_model import load_pretrained
 from muomni_cli.training.callbacks import CallbackList, Display, RunRecorder
 from muomni_cli.training.context import TrainingContext, part_arguments
 from muomni_cli.training.distributed.choice import strategy_for
 from muomni_cli.training.distributed.group import Group, join_group
 from muomni_cli.training.dry_run import DryRun, dry_run
+from muomni_cli.training.initial_weights import build_alone, build_omni
 from muomni_cli.training.loop import Trainer
 from muomni_cli.training.objectives import AnswerTrace
-from muomni_cli.training.optim import scale_of
 
 if TYPE_CHECKING:
     from muomni_cli.recipe import PartSpec, Recipe
@@ -392,96 +389,6 @@ def _objective(job: Job, context: TrainingContext, *, resume: bool = False) -> O
         return AnswerTrace(build_omni(context), context)
     part = job.chosen.registered.part
     assert part.objective is not None, "checked in Job.chosen"
-    arguments = part_arguments(job.recipe, job.stage, context)
-    _require_memory(job.chosen, arguments, context.device)
-    torch.manual_seed(context.seed)  # again: part_arguments may have drawn random numbers
-    module = build_part(job.chosen.registered, job.chosen.config, arguments)
-    if not resume:
-        module, source = start_weights(module, job.stage, job.chosen, context.settings.init)
-        if source:
-            context.progress(f"{job.stage}: {source}")
-    _adapt(module, context)
+    module = build_alone(job.chosen, part_arguments(job.recipe, job.stage, context), context, resume=resume)
     objective: Objective = resolve(part.objective, f"{part.kind} {part.name}")(module, context)
     return objective
-
-
-def _adapt(module: Any, context: TrainingContext) -> None:
-    """Give a part the adapters that the stage trains, if it trains any."""
-    if (lora := context.settings.lora) is not None:
-        names = add_adapters(module, Adapters(**lora.model_dump()))
-        count = sum(p.numel() for p in module.parameters() if p.requires_grad)
-        context.progress(f"{len(names)} layers have adapters of {count:,} numbers; other weights stay as they are")
-
-
-def _require_memory(chosen: PartSpec, entry: Mapping[str, Any], device: torch.device) -> None:
-    """RequestError if the part, its gradients and the optimizer's two averages need more memory than there is."""
-    shapes = build_without_memory(chosen.registered, chosen.config, entry)
-    count = sum(parameter.numel() for parameter in shapes.parameters())
-    needed, there = 4 * 4 * count, total_memory(device)
-    if needed > there:
-        part = chosen.registered.part
-        raise RequestError(
-            f"the {part.kind} {part.name} has {count:,} parameters: training it takes {needed / 1e9:,.0f} GB, and "
-            f"{device} has {there / 1e9:,.0f} GB",
-            "make its sizes smaller",
-        )
-
-
-def build_omni(context: TrainingContext) -> OmniModel:
-    """The recipe's omni model with its initial weights. RequestError if a part is untrained and not to be random."""
-    recipe, settings = context.recipe, context.settings
-    if recipe.thinker is None or not recipe.encoders:
-        raise RequestError(
-            f"recipe {recipe.name} has no {'Thinker' if recipe.thinker is None else 'encoder'}",
-            "the omni stage needs a table [thinker] and at least one [encoders.<modality>]",
-        )
-    by_encoder: Mapping[str, object] = settings.word_dropout if isinstance(settings.word_dropout, dict) else {}
-    for key, names in {"init_encoders": settings.init_encoders, "word_dropout": by_encoder}.items():
-        for name in names:
-            if name not in recipe.encoders:
-                note = "; the Thinker needs the run's own tokenizer" if key == "init_encoders" else ""
-                raise RequestError(
-                    f"train.omni.{key} names {name}, and recipe {recipe.name} has no such encoder",
-                    f"name one of {', '.join(recipe.encoders)}{note}",
-                )
-    wanted = {"thinker": recipe.thinker, **recipe.encoders}
-    base = load_pretrained(settings.init)
-    parts = {stage: _initial_part(stage, chosen, context, base) for stage, chosen in wanted.items()}
-    thinker = parts.pop("thinker")
-    frozen = frozenset(name for name in parts if scale_of(f"encoders.{name}", settings.lr_scale) == 0)
-    omni = OmniModel(thinker, parts, frozen)
-    omni.reset_projectors()
-    _adapt(thinker, context)
-    if base is not None:
-        for modality in recipe.encoders.keys() - settings.init_encoders.keys():
-            base.fill_projector(modality, omni.projectors[modality])
-    return omni
-
-
-def _initial_part(stage: str, chosen: PartSpec, context: TrainingContext, base: PretrainedModel | None) -> Any:
-    """One part with its initial weights: from the run in ``init_encoders``, random, from ``init``, or from this run."""
-    settings, recipe = context.settings, context.recipe
-    weights: object = "random weights"
-    if stage in settings.init_encoders:
-        run = model_named(settings.init_encoders[stage]).run()
-        command = f"muomni train {stage} {run.recipe_path} --run {run.name}"
-        _, _, held = run.part(stage, command)
-        wanted = part_entry(chosen.registered, chosen.config, "")
-        if changed := differences(held, wanted, chosen.registered.part.config.training_only):
-            raise RequestError(
-                f"{stage} of {run.root} differs from the recipe in {' and '.join(changed)}",
-                f"copy [encoders.{stage}] from {run.recipe_path}",
-            )
-        part, weights = open_part(run, stage, command)
-    elif settings.init == "random" or (context.trial and base is None and context.run.status(stage) == "missing"):
-        size = {"vocab_size": context.tokenizer().vocab_size} if stage == "thinker" else {}
-        _require_memory(chosen, size, context.device)
-        part = build_part(chosen.registered, chosen.config, size)
-        weights = named_weights(part, chosen) or weights
-    elif base is not None and (taken := base.part(stage, chosen)):
-        part, weights = taken
-    else:
-        command = f'muomni train {stage} {recipe.source}    or start from random weights: train.omni.init="random"'
-        part, weights = open_part(context.run, stage, command)
-    context.progress(f"{stage}: {weights}")
-    return part

@@ -104,6 +104,13 @@ def test_one_mistake(write: Write, text: str, key: str, line: int, said: str) ->
     assert said in found[key][1]
 
 
+@pytest.mark.parametrize("text", ["", "\n \n"])
+def test_an_empty_file_is_an_error_of_two_lines(write: Write, text: str) -> None:
+    with pytest.raises(RequestError, match=r"^\S+ is empty") as caught:
+        load_recipe(write(text))
+    assert "\n" not in caught.value.what
+
+
 def test_keys_that_do_not_go_together_are_told_besides_wrong_ones(write: Write) -> None:
     text = "[thinker]\nuse='transformer'\n[train]\noptimizer='adam'\nwarmup_steps=20\nsteps=10\naccumulate=3"
     assert list(mistakes(write(text))) == ["train.optimizer", "train.warmup_steps", "train.accumulate"]
