@@ -166,6 +166,13 @@ class Transcriber(Protocol):
         """:meth:`words` of an input in pieces (see ``EncoderPart.read_chunks``), in bounded memory."""
 
 
+class Responder(Protocol):
+    """A :class:`Transcriber` that answers an input by itself (``EncoderPart.respond``)."""
+
+    def respond(self, inputs: NDArray[Any]) -> str:
+        """The answer to one input, as ``EncoderPart.read`` returns it: one line."""
+
+
 class Predictor(Protocol):
     """Inference interface of an encoder with the head that its own stage trains."""
 

@@ -41,9 +41,11 @@ BUILTINS = (
     "muomni_talker.plugin",
     "muomni_vocoders.plugin",
     "muomni_datasets.plugin",
+    "muomni_voices.plugin",
     "muomni_tensorboard",
     "muomni_metrics",
     "muomni_nano",
+    "muomni_barista",
     "muomni_onnx.plugin",
     "muomni_serve.plugin",
 )
