@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
 
-from muomni_cli.contract.declarations import SpeechProgramPart
+from muomni_cli.contract.declarations import Part, SpeechProgramPart
 from muomni_cli.contract.speech import SpeechProgram
 from muomni_cli.core.errors import RequestError
 from muomni_cli.registry.registry import did_you_mean, get_registry, resolve
@@ -17,7 +17,8 @@ from muomni_cli.registry.registry import did_you_mean, get_registry, resolve
 def voices_named(patterns: Sequence[str]) -> list[str]:
     """All voices ``program:voice`` that the patterns match (``*`` stands for any letters), in their order. Raises
     RequestError: one matches none."""
-    known = [f"{entry.use}:{voice}" for entry in _programs() for voice in _part(entry.part).voices]
+    programs = get_registry().all(SpeechProgramPart.kind)
+    known = [f"{entry.use}:{voice}" for entry in programs for voice in _declared(entry.part).voices]
     found: list[str] = []
     for pattern in patterns:
         matching = [voice for voice in known if fnmatchcase(voice, pattern)]
@@ -65,10 +66,6 @@ def open_program(name: str) -> SpeechProgram:
     return program
 
 
-def _programs():  # type: ignore[no-untyped-def]
-    return get_registry().all(SpeechProgramPart.kind)
-
-
-def _part(part: object) -> SpeechProgramPart:
-    assert isinstance(part, SpeechProgramPart)
+def _declared(part: Part) -> SpeechProgramPart:
+    assert isinstance(part, SpeechProgramPart), "all parts of that kind are"
     return part

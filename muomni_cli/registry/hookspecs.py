@@ -141,8 +141,8 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 _REFERENCE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 _REQUIRED = ("build", "read", "num_tokens")  # fields that refer to code: "package.module:attr"
 _OPTIONAL = (
-    "objective", "graphs", "runner", "steps", "transcribe", "respond", "predictor", "head_graphs", "read_chunks", "bench_inputs",
-    "align", "sample", "synthesizer",
+    "objective", "graphs", "runner", "steps", "transcribe", "respond", "predictor", "head_graphs", "read_chunks",
+    "bench_inputs", "align", "sample", "synthesizer",
 )  # fmt: skip
 
 

@@ -22,7 +22,7 @@ MOST_BYTES = 1 << 20  # of a grammar's file
 DEEPEST = 20  # phrases within phrases
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _TOKEN = re.compile(r"\s*(?:(\{[^{}<>]*\})|(<[^{}<>]*>)|([\[\]()|])|([^\s\[\](){}<>|]+))")
-_WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
+_WORD = re.compile(r"[^\W_]+(?:['\u2019][^\W_]+)*")
 
 Pattern = Annotated[str, Field(min_length=1, max_length=2000)]
 
@@ -42,7 +42,7 @@ class SlotName:
 
 
 @dataclass(frozen=True, slots=True)
-class Sequence_:
+class InOrder:
     """Parts one after the other."""
 
     parts: tuple[Node, ...]
@@ -50,13 +50,13 @@ class Sequence_:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One of several; an empty :class:`Sequence_` among them can be left out."""
+    """One of several; an empty :class:`InOrder` among them can be left out."""
 
     options: tuple[Node, ...]
 
 
-Node = Word | SlotName | Sequence_ | Choice
-NOTHING = Sequence_(())
+Node = Word | SlotName | InOrder | Choice
+NOTHING = InOrder(())
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +148,7 @@ class CommandGrammar(BaseModel):
                 value, words = rng.choice(self._ways[name])
                 slots.append((name, value))
                 yield from words
-            case Sequence_(parts):
+            case InOrder(parts):
                 for part in parts:
                     yield from self._said(part, rng, slots)
             case Choice(options):
@@ -157,7 +157,7 @@ class CommandGrammar(BaseModel):
 
 def words_of(text: str) -> list[str]:
     """Words of a text in lower case, without punctuation."""
-    return [word.replace("’", "'") for word in _WORD.findall(text.lower())]
+    return [word.replace("\u2019", "'") for word in _WORD.findall(text.lower())]
 
 
 def read_grammar(path: Path) -> CommandGrammar:
@@ -203,7 +203,7 @@ def _choice(
         token = tokens[place]
         place += 1
         if token == "|":
-            options.append(Sequence_(tuple(parts)))
+            options.append(InOrder(tuple(parts)))
             parts = []
         elif token in "([":
             inner, place = _choice(grammar, tokens, place, where, within)
@@ -214,7 +214,7 @@ def _choice(
             parts.append(inner if token == "(" else Choice((NOTHING, inner)))
         else:
             parts.append(_leaf(grammar, token, where, within))
-    options.append(Sequence_(tuple(parts)))
+    options.append(InOrder(tuple(parts)))
     return (options[0] if len(options) == 1 else Choice(tuple(options))), place
 
 
@@ -234,4 +234,4 @@ def _leaf(grammar: CommandGrammar, token: str, where: str, within: tuple[str, ..
     words = words_of(token)
     if not words:
         raise ValueError(f"{where}: {token!r} is no word")
-    return Sequence_(tuple(map(Word, words))) if len(words) > 1 else Word(words[0])
+    return InOrder(tuple(map(Word, words))) if len(words) > 1 else Word(words[0])

@@ -1,9 +1,9 @@
-"""Recognition of spoken commands by their grammar: Viterbi search over a weighted automaton of characters, on the scores
-of CTC, in numpy.
+"""Recognition of spoken commands by their grammar: Viterbi search over a weighted automaton of characters, on CTC's
+scores, in numpy.
 
 The automaton is the grammar with every word spelled out. It looks for the most likely way through a whole recording, so
-a word that was hardly heard is decided by what can stand there. Between words anything may be said: silence is free, and
-each token of something else costs a little. The same score without a grammar tells whether there was a command at all.
+a word that was hardly heard is decided by what can stand there. Between words anything may be said: silence is free,
+and each token of something else costs a little. The same score without a grammar tells whether there was any command.
 
 Each labelled arc is a state that emits its character, and each node a state that emits the blank, as in CTC's own
 alignments (Graves et al., ICML 2006). Shapes: T tokens, C classes, A arcs, P nodes.
@@ -25,6 +25,8 @@ FLOOR = -9.0  # log-probability below which scores are not believed
 FILLER = 2.5  # nats that a token of something else than the grammar's words costs
 PRIOR = 0.4  # weight of the grammar's own probabilities, of one choice in as many as there are
 REJECT = 2.2  # nats a character by which the best command may be worse than the best spelling
+DOUBT = 0.8  # nats a token of doubt about the best spelling, from which on nothing was understood
+SHORTEST = 4  # characters that a command has at least, for that measure
 NEVER = np.float32(-1e30)
 
 Scores = NDArray[np.float32]
@@ -104,6 +106,7 @@ class CommandDecoder:
             begin = built.node(boundary=True)
             built.skip(start, begin, -math.log(len(grammar.intents)), (INTENT, intent))
             built.tree(begin, grammar.tree(intent), end)
+        self.alphabet = alphabet
         self._space = alphabet.classes_of(" ")
         self._compile(built, start, end)
 
@@ -155,7 +158,8 @@ class CommandDecoder:
         return command if loss <= REJECT else Command(None, {})
 
     def best(self, scores: Scores) -> tuple[Command, float]:
-        """The most likely command, and by how many nats a character it is worse than the best spelling."""
+        """The most likely command, and by how many nats a character it is worse than the best spelling; infinitely many
+        if no spelling is likely."""
         if not len(scores):
             return Command(None, {}), math.inf
         floored = np.maximum(scores, np.float32(FLOOR)).astype(np.float32)
@@ -174,7 +178,8 @@ class CommandDecoder:
                 intent = value
             else:
                 slots.setdefault(name, value)
-        return Command(intent, slots), (free - best) / max(spelled, 4)
+        loss = (free - best) / max(spelled, SHORTEST) if free > -DOUBT * len(scores) else math.inf
+        return Command(intent, slots), loss
 
     def _search(self, scores: Scores, blank: Scores, filler: Scores) -> tuple[Scores, Scores]:
         """Best score of every state after each token: arcs (T,A), and nodes (T,P) in the blank."""
@@ -211,7 +216,7 @@ class CommandDecoder:
         token = len(arcs) - 1
         at_node, state = True, self._end
         best = float(nodes[token, self._end])
-        into, final = self._into(self._end, arcs[token], token)
+        into, final = self._into(self._end, arcs[token])
         if into is not None and final > best:
             best = final
             arc, jump = into
@@ -230,7 +235,7 @@ class CommandDecoder:
                     at_stay = False
             into, score = (None, -math.inf)
             if at_node or not self._repeats[state]:
-                into, score = self._into(node, arcs[token - 1], token - 1)
+                into, score = self._into(node, arcs[token - 1])
             if into is not None and score > stay:
                 arc, jump = into
                 tags += reversed(self._jump_tags[jump])
@@ -245,9 +250,8 @@ class CommandDecoder:
             tags += reversed(self._jump_tags[int(chosen)])
         return best, tags[::-1]
 
-    def _into(self, node: int, arcs: Scores, token: int) -> tuple[tuple[int, int] | None, float]:
+    def _into(self, node: int, arcs: Scores) -> tuple[tuple[int, int] | None, float]:
         """The best arc that ends where a jump to ``node`` starts, with the jump, and the score."""
-        del token
         begin, end = np.searchsorted(self._jump_to, [node, node + 1])
         best: tuple[int, int] | None = None
         score = -math.inf
@@ -278,3 +282,12 @@ def _reachable(
             (target, weight + more, (*tags, tag) if tag else tags) for target, more, tag in empty[at]
         ]  # fmt: skip
     yield from ((at, weight, tags) for at, (weight, tags) in found.items())
+
+
+def said(decoder: CommandDecoder, text: str) -> Command:
+    """What a sentence in writing means, read as if it were heard without any doubt."""
+    classes = decoder.alphabet.encode(text)
+    marks = [BLANK] + [symbol for label in classes for symbol in (label, BLANK)]
+    scores = np.full((len(marks), decoder.alphabet.classes), FLOOR, np.float32)
+    scores[np.arange(len(marks)), marks] = 0.0
+    return decoder.decode(scores)

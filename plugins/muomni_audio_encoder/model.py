@@ -20,7 +20,6 @@ from muomni_cli.api import EncoderOutput, RequestError
 from muomni_cli.audio.mel import LogMel
 from muomni_cli.nn.transformer import attend
 
-
 DEEPEST = 10.0  # nats below the mean power of a sound, 43 dB: what is quieter is silence
 
 
@@ -81,8 +80,8 @@ class AudioAttention(nn.Module):
 
 
 class AudioConvolution(nn.Module):
-    """A gated convolution over time, one channel at a time, as in the Conformer (arXiv:2005.08100), with RMSNorm instead
-    of batch normalization."""
+    """A gated convolution over time, one channel at a time, as in the Conformer (arXiv:2005.08100), with RMSNorm in the
+    place of batch normalization."""
 
     def __init__(self, config: AudioEncoderConfig) -> None:
         super().__init__()
@@ -186,15 +185,14 @@ class AudioEncoder(nn.Module):
         return self.hear(self.normalized(self.mel(waves), frames), frames)
 
     def normalized(self, mel: Tensor, frames: Tensor | None = None) -> Tensor:
-        """(B,T,F) log-mel with (B,) frame counts (None: no padding) -> the same, or with ``loudness = false`` relative to
-        the mean power of the real frames, and no lower than :data:`DEEPEST` below."""
+        """(B,T,F) log-mel with (B,) frame counts (None: no padding) -> the same, or with ``loudness = false`` relative
+        to the mean power of the real frames, and no lower than :data:`DEEPEST` below."""
         if self.config.loudness:
             return mel
         power = mel.exp().mean(2)  # (B,T)
-        if frames is None:
-            mean = power.mean(1)
-        else:
-            mean = power.masked_fill(~real(frames, mel.shape[1]), 0.0).sum(1) / frames
+        if frames is not None:
+            power = power.masked_fill(~real(frames, mel.shape[1]), 0.0)
+        mean = power.sum(1) / (mel.shape[1] if frames is None else frames)
         return (mel - mean.log()[:, None, None]).clamp(min=-DEEPEST)
 
     def hear(self, mel: Tensor, frames: Tensor | None = None) -> Tensor:

@@ -9,6 +9,7 @@ from muomni_cli.api import (
     EncoderPart,
     Factor,
     MelConfig,
+    MetricSet,
     PartConfig,
     RequestError,
     Width,
@@ -50,20 +51,16 @@ class AudioAugmentConfig(PartConfig):
         (10.0, 30.0), description="how far the other sound lies below, in dB: lowest and highest"
     )
     of_speech: bool = Field(
-        False, description="count levels of noise and babble from the loudest eighth of a second, not from the whole sound"
+        False, description="count levels of noise and babble from the loudest eighth of a second, not the whole sound"
     )  # fmt: skip
     hum: float = Field(0.0, ge=0, le=1, description="share of sounds with the hum of a machine, at noise_level")
     room: float = Field(0.0, ge=0, le=1, description="share of sounds with the reverberation of a made room")
-    color: float = Field(
-        0.0, ge=0, le=1, description="share of sounds through a microphone of another frequency response"
-    )
+    color: float = Field(0.0, ge=0, le=1, description="share of sounds through another microphone's frequency response")
     color_range: NonNegativeFloat = Field(9.0, le=40, description="largest deviation of that response, in dB")
     clip: float = Field(0.0, ge=0, le=1, description="share of sounds whose peaks are cut off")
     pauses: float = Field(0.0, ge=0, le=1, description="share of sounds with longer pauses between their words")
     pause_seconds: float = Field(1.0, gt=0, le=60, description="longest addition to a pause, in seconds")
-    join: float = Field(
-        0.0, ge=0, le=1, description="share of sounds followed by another one, whose text is learned too"
-    )
+    join: float = Field(0.0, ge=0, le=1, description="share of sounds followed by another, whose text is learned too")
     join_seconds: float = Field(14.0, gt=0, le=3600, description="longest sound that is made so, in seconds")
     narrow: float = Field(0.0, ge=0, le=1, description="share of sounds low-passed at 4 kHz, as by a telephone")
     time_masks: int = Field(2, ge=0, le=1024, description="time masks of the log-mel (arXiv:1904.08779)")
@@ -202,5 +199,17 @@ def register_encoders() -> list[EncoderPart]:
             },
             test_config={"n_mels": 32, "channels": 8, "d_model": 32, "n_layers": 2, "n_heads": 2, "d_ff": 64},
             truncatable=True,
+        )
+    ]
+
+
+@hookimpl
+def register_metrics() -> list[MetricSet]:
+    return [
+        MetricSet(
+            name="commands",
+            doc="commands and slots of an encoder with a grammar, by source",
+            stages=(MetricSet.ENCODERS,),
+            make="muomni_audio_encoder.command_metrics:command_metrics",
         )
     ]

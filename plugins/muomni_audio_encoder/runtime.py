@@ -232,10 +232,11 @@ class Transcription(ABC):
         """The command in a recording (N,). RequestError: the model has no grammar."""
         shortest, rate = self.config.shortest, self.config.sample_rate
         parts = list(ScoreWindows(shortest, rate).scores(self.hear, [Room(shortest, rate).around(wave)]))
-        return self._commands.decode(np.concatenate(parts))
+        return self.decoder.decode(np.concatenate(parts))
 
     @cached_property
-    def _commands(self) -> CommandDecoder:
+    def decoder(self) -> CommandDecoder:
+        """The search by the grammar. RequestError: the model has none."""
         if self.config.grammar is None:
             raise RequestError("this encoder has no grammar of commands", "train one with encoders.audio.grammar")
         return CommandDecoder(self.config.grammar, self.alphabet)

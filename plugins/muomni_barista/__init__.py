@@ -7,6 +7,7 @@ from pathlib import Path
 from muomni_cli.api import Download, hookimpl
 
 HERE = Path(__file__).resolve().parent
+GRAMMAR = HERE / "orders.toml"
 
 
 @hookimpl
@@ -18,6 +19,6 @@ def register_downloads() -> list[Download]:
             license="Apache-2.0",
             license_url="names and values of the slots: Picovoice's speech-to-intent-benchmark (Apache-2.0)",
             paths=("grammars/barista.toml",),
-            shipped=HERE / "orders.toml",
+            shipped=GRAMMAR,
         )
     ]

@@ -1,3 +1,5 @@
+# ruff: noqa: RUF001 (letters of the phonetic alphabet)
+
 """Accents of English as substitutions of phonemes, for programs that take phonemes.
 
 The alphabet is misaki's, which Kokoro and hibari read: A, I, W, O, Q and Y are the diphthongs of face, price, mouth,

