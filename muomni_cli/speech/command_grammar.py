@@ -16,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 MOST_BYTES = 1 << 20  # of a grammar's file
 DEEPEST = 20  # phrases within phrases
@@ -160,6 +160,16 @@ def words_of(text: str) -> list[str]:
     return [word.replace("\u2019", "'") for word in _WORD.findall(text.lower())]
 
 
+def parse_grammar(content: Any, name: str = "grammar") -> CommandGrammar:
+    """The grammar in the content of its file. ValueError with the first thing that is wrong with it, in one line."""
+    try:
+        return CommandGrammar.model_validate(content, strict=False)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise ValueError(f"{name}: {where + ': ' if where else ''}{first['msg'].removeprefix('Value error, ')}") from error
+
+
 def read_grammar(path: Path) -> CommandGrammar:
     """The grammar in a TOML or JSON file. ValueError with what is wrong with it."""
     try:
@@ -173,7 +183,7 @@ def read_grammar(path: Path) -> CommandGrammar:
         raise ValueError(f"cannot read the grammar {path}: {error.strerror}") from error
     except ValueError as error:
         raise ValueError(f"{path} is no grammar: {error}") from error
-    return CommandGrammar.model_validate(found)
+    return parse_grammar(found, str(path))
 
 
 def _parsed(grammar: CommandGrammar, pattern: str, where: str, within: tuple[str, ...]) -> Node:

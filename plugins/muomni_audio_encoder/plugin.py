@@ -16,15 +16,17 @@ from muomni_cli.api import (
     expand_path,
     hookimpl,
 )
-from muomni_cli.speech.command_grammar import CommandGrammar, read_grammar
+from muomni_cli.speech.command_grammar import CommandGrammar, parse_grammar, read_grammar
 
 Decibels = Annotated[float, Field(ge=-200, le=200)]
 
 
 def _read_grammar(given: Any) -> Any:
     """A path as the grammar in its file, so that a model carries its grammar with it."""
-    if not isinstance(given, str):
+    if given is None or isinstance(given, CommandGrammar):
         return given
+    if not isinstance(given, str):
+        return parse_grammar(given)
     try:
         return read_grammar(expand_path(given))
     except RequestError as error:
