@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from muomni_cli.conformance.common import check_that
-from muomni_cli.contract.checks import Check, CheckFailed, CheckSkipped, Number, PartUnderTest
+from muomni_cli.contract.checks import Check, CheckFailed, CheckSkipped, Number, PartUnderTest, check_that
 from muomni_cli.contract.declarations import SpeechProgramPart
 from muomni_cli.contract.speech import SpeechProgram
 from muomni_cli.core.errors import RequestError

@@ -167,7 +167,9 @@ def parse_grammar(content: Any, name: str = "grammar") -> CommandGrammar:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
-        raise ValueError(f"{name}: {where + ': ' if where else ''}{first['msg'].removeprefix('Value error, ')}") from error
+        raise ValueError(
+            f"{name}: {where + ': ' if where else ''}{first['msg'].removeprefix('Value error, ')}"
+        ) from error
 
 
 def read_grammar(path: Path) -> CommandGrammar:

@@ -123,12 +123,11 @@ class CommandDecoder:
                     jumps.append((place[target], index, weight, tags))
         jumps.sort(key=lambda jump: jump[0])
         order = np.argsort(np.array(built.targets), kind="stable")
-        source = np.array(built.sources)[order]
-        target = np.array(built.targets)[order]
+        sources, targets = np.array(built.sources)[order], np.array(built.targets)[order]
         self._label = np.array(built.labels)[order]
-        self._source = np.array([place[node] for node in source.tolist()])
+        self._source = np.array([place[node] for node in sources.tolist()])
         at = {node: index for index, node in enumerate(ends)}
-        self._target = np.array([at[node] for node in target.tolist()])
+        self._target = np.array([at[node] for node in targets.tolist()])
         self._start, self._end = at[start], place[end]
         self._boundary = np.array([built.boundary[node] for node in begins])
         self._jump_to = np.array([jump[0] for jump in jumps])

@@ -83,7 +83,14 @@ def test_what_is_no_grammar_is_refused(tmp_path: Path, content: bytes) -> None:
 
 
 def test_words_have_no_punctuation() -> None:
-    assert words_of("I\N{RIGHT SINGLE QUOTATION MARK}d like 2-for-1, Please!") == ["i'd", "like", "2", "for", "1", "please"]
+    assert words_of("I\N{RIGHT SINGLE QUOTATION MARK}d like 2-for-1, Please!") == [
+        "i'd",
+        "like",
+        "2",
+        "for",
+        "1",
+        "please",
+    ]
 
 
 def test_a_command_is_one_line_of_json() -> None:
