@@ -159,7 +159,9 @@ def _require_same_parts(job: Job, leave_out: frozenset[str]) -> None:
     held = job.run.model()["parts"]
     for stage, chosen in parts_of(job.recipe).items():
         named = part_entry(chosen.registered, chosen.config, "")
-        if stage in held and stage not in leave_out and (changed := differences(held[stage], named)):
+        # A stage that is resumed may go on with other augmentation or dropout: its weights mean the same.
+        free = chosen.registered.part.config.training_only if stage == job.stage else frozenset()
+        if stage in held and stage not in leave_out and (changed := differences(held[stage], named, free)):
             raise RequestError(
                 f"{stage} of {job.run.root} differs from the recipe in {' and '.join(changed)}",
                 f"restore the setting, train another run with --run NAME, or train {stage} again with --force",

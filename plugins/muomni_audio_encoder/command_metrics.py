@@ -1,4 +1,4 @@
-"""Metrics of ``muomni eval`` for an encoder with a grammar: the share of recordings whose command is right, and of slots.
+"""Metrics of ``muomni eval`` for an encoder with a grammar: the shares of commands and of slots that are right.
 
 A command is right if the intent and all slots are, and no others are given. What an example means is its label, if that
 is JSON with an intent, as the model answers; else what the grammar reads in its text.

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from muomni_audio_encoder.augment import (
     clipped,
-    coloured,
     colored_noise,
+    coloured,
     crowd,
     fitted,
     hum,

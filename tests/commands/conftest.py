@@ -32,8 +32,8 @@ def lamp() -> CommandGrammar:
 
 @pytest.fixture(scope="session")
 def spell() -> Spell:
-    """``spell(text, doubt, seed, pause)``: (T,C) scores whose best path is ``text``; ``doubt`` is the probability of all
-    other classes together, ``pause`` the blanks between two words."""
+    """``spell(text, doubt, seed, pause)``: (T,C) scores whose best path is ``text``; ``doubt`` is the probability of
+    all other classes together, ``pause`` the blanks between two words."""
 
     def scores(text: str, doubt: float = 0.05, seed: int = 0, pause: int = 1) -> NDArray[np.float32]:
         rng = np.random.default_rng(seed)

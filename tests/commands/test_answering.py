@@ -1,4 +1,4 @@
-"""A model without a Thinker whose encoder has a grammar: one line of JSON, as a run and as a bundle, and what it refuses."""
+"""A model without a Thinker whose encoder has a grammar: one line of JSON, as a run and as a bundle; its refusals."""
 
 from __future__ import annotations
 
@@ -21,8 +21,7 @@ from muomni_cli.api import RequestError
 from muomni_cli.registry.registry import get_registry, resolve
 from muomni_cli.runs.checkpoint import model_tensors, write_checkpoint
 from muomni_cli.runs.run import RunFolder, part_entry
-
-from .conftest import LAMP
+from tests.commands.conftest import LAMP
 
 SIZES = {"n_mels": 32, "channels": 8, "d_model": 32, "n_layers": 2, "n_heads": 2, "d_ff": 64, "kernel": 5}
 Run = Callable[..., tuple[int, str, str]]
@@ -127,7 +126,7 @@ def test_what_it_cannot_answer_is_refused(
     assert said in err
 
 
-def test_silence_is_no_command(model: Path, tmp_path: Path) -> None:
+def test_no_recording_is_no_question(model: Path) -> None:
     with load(model) as opened, pytest.raises(RequestError, match=r"one input|audio"):
         opened.chat()
 

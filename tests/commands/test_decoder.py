@@ -10,8 +10,7 @@ import pytest
 from muomni_audio_encoder.commands import CommandDecoder, said
 from muomni_barista import GRAMMAR
 from muomni_cli.speech.command_grammar import Command, CommandGrammar, read_grammar
-
-from .conftest import ALPHABET, Spell
+from tests.commands.conftest import ALPHABET, Spell
 
 
 @pytest.fixture(scope="module")

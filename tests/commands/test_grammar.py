@@ -13,8 +13,7 @@ import tomlkit
 
 from muomni_barista import GRAMMAR
 from muomni_cli.speech.command_grammar import Command, CommandGrammar, parse_grammar, read_grammar, words_of
-
-from .conftest import LAMP
+from tests.commands.conftest import LAMP
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data" / "text" / "barista_slots.json"
 
