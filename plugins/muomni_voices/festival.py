@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from muomni_cli.api import RequestError
 from muomni_voices.plugin import FESTIVAL_VOICES, INSTALL, FestivalConfig
 
-SPOKEN = "spoken"  # what the process prints after each text
+DONE = "has been said"  # what the process prints after each text
 
 
 class FestivalProgram:
@@ -79,10 +79,10 @@ class _Process:
             rate = f'(list (list "-r" {1 / stretch:.3f}))'
             asked.write(f"(set! hts_engine_params (append {rate} {voice}::hts_engine_params))\n")
         asked.write(f'(utt.save.wave (utt.synth (Utterance Text "{text}")) "{file}" \'riff)\n')
-        asked.write(f'(print "{SPOKEN}") (fflush nil)\n')
+        asked.write(f'(print "{DONE}") (fflush nil)\n')
         asked.flush()
         for line in heard:
-            if SPOKEN in line:
+            if DONE in line:
                 return
         raise OSError("it ended")
 
