@@ -172,6 +172,9 @@ class Responder(Protocol):
     def respond(self, inputs: NDArray[Any]) -> str:
         """The answer to one input, as ``EncoderPart.read`` returns it: one line."""
 
+    def expected_response(self, text: str, label: str | None) -> str:
+        """The right answer to an example with this text and label."""
+
 
 class Predictor(Protocol):
     """Inference interface of an encoder with the head that its own stage trains."""

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from muomni_audio_encoder.ctc import BLANK, Alphabet
-from muomni_cli.speech.command_grammar import Choice, Command, CommandGrammar, Node, SlotName, Word
+from muomni_cli.structured_output.command_grammar import Choice, Command, CommandGrammar, Node, SlotName, Word
 
 FLOOR = -9.0  # log-probability below which scores are not believed
 FILLER = 2.5  # nats that a token of something else than the grammar's words costs
@@ -167,6 +167,8 @@ class CommandDecoder:
         filler = np.maximum(blank, other - np.float32(FILLER))
         arcs, nodes = self._search(floored, blank, filler)
         best, tags = self._trace(arcs, nodes)
+        if best < NEVER / 2:  # too short for any command
+            return Command(None, {}), math.inf
         free = float(floored.max(1).sum())
         marks = floored.argmax(1)
         spelled = int(np.count_nonzero((marks[1:] != marks[:-1]) & (marks[1:] != BLANK))) + int(marks[0] != BLANK)

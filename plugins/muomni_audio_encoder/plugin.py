@@ -9,14 +9,13 @@ from muomni_cli.api import (
     EncoderPart,
     Factor,
     MelConfig,
-    MetricSet,
     PartConfig,
     RequestError,
     Width,
     expand_path,
     hookimpl,
 )
-from muomni_cli.speech.command_grammar import CommandGrammar, parse_grammar, read_grammar
+from muomni_cli.structured_output.command_grammar import CommandGrammar, parse_grammar, read_grammar
 
 Decibels = Annotated[float, Field(ge=-200, le=200)]
 
@@ -201,17 +200,5 @@ def register_encoders() -> list[EncoderPart]:
             },
             test_config={"n_mels": 32, "channels": 8, "d_model": 32, "n_layers": 2, "n_heads": 2, "d_ff": 64},
             truncatable=True,
-        )
-    ]
-
-
-@hookimpl
-def register_metrics() -> list[MetricSet]:
-    return [
-        MetricSet(
-            name="commands",
-            doc="commands and slots of an encoder with a grammar, by source",
-            stages=(MetricSet.ENCODERS,),
-            make="muomni_audio_encoder.command_metrics:command_metrics",
         )
     ]

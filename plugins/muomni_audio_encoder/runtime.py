@@ -19,12 +19,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from muomni_audio_encoder.commands import CommandDecoder
+from muomni_audio_encoder.commands import CommandDecoder, said
 from muomni_audio_encoder.ctc import BLANK, Alphabet, Mark, align, choose, greedy, prefix_beam
 from muomni_audio_encoder.plugin import AudioEncoderConfig
 from muomni_audio_encoder.voice_activity import prepared
 from muomni_cli.api import GraphFn, RequestError, Word
-from muomni_cli.speech.command_grammar import Command
+from muomni_cli.structured_output.command_grammar import Command
 
 WINDOW = 20.0  # length of a window in seconds
 SIDE = 2.0  # seconds at either side of a window that serve only as context
@@ -227,6 +227,12 @@ class Transcription(ABC):
     def respond(self, inputs: NDArray[np.float32]) -> str:
         """The command in a recording (N,) as one line of JSON; the intent is null where there is none."""
         return self.command(inputs).json()
+
+    def expected_response(self, text: str, label: str | None) -> str:
+        """The label, if that is a command as JSON; else what the grammar reads in the text."""
+        if label and label.startswith("{"):
+            return label
+        return said(self.decoder, text).json()
 
     def command(self, wave: NDArray[np.float32]) -> Command:
         """The command in a recording (N,). RequestError: the model has no grammar."""

@@ -20,9 +20,8 @@ from itertools import cycle, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Literal
 
-from muomni_cli.api import Example, RequestError, cut_sentences, expand_path
-from muomni_cli.data import speech_programs
-from muomni_cli.speech.command_grammar import read_grammar
+from muomni_cli.api import Example, RequestError, cut_sentences, expand_path, speech_programs
+from muomni_cli.structured_output.command_grammar import read_grammar
 from muomni_datasets.config import LONGEST, SIDES, SpokenConfig, unsayable
 from muomni_datasets.story_plots import StoryRandom, made
 from muomni_datasets.text import Files, FilesSource, Holdout

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from muomni_cli.api import PartConfig, hookimpl
-from muomni_cli.contract.declarations import SpeechProgramPart
+from muomni_cli.api import PartConfig, SpeechProgramPart, hookimpl
 from muomni_voices.accents import ACCENTS
 
 INSTALL = (

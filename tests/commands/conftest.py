@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from muomni_audio_encoder.ctc import BLANK, Alphabet
-from muomni_cli.speech.command_grammar import CommandGrammar
+from muomni_cli.structured_output.command_grammar import CommandGrammar
 
 LAMP: dict[str, Any] = {
     "intents": {

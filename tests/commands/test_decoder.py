@@ -9,7 +9,7 @@ import pytest
 
 from muomni_audio_encoder.commands import CommandDecoder, said
 from muomni_barista import GRAMMAR
-from muomni_cli.speech.command_grammar import Command, CommandGrammar, read_grammar
+from muomni_cli.structured_output.command_grammar import Command, CommandGrammar, read_grammar
 from tests.commands.conftest import ALPHABET, Spell
 
 
@@ -79,5 +79,6 @@ def test_answers_are_valid_whatever_is_heard(decoder: CommandDecoder, lamp: Comm
     for _ in range(40):
         scores = np.log(rng.dirichlet(np.full(ALPHABET.classes, 0.05), int(rng.integers(1, 200))) + 1e-20)
         command, _ = decoder.best(scores.astype(np.float32))
-        assert command.intent in lamp.intents
+        assert command.intent in (None, *lamp.intents)
+        assert command.intent or not command.slots
         assert all(value in lamp.slots[slot] for slot, value in command.slots.items())

@@ -12,7 +12,7 @@ import pytest
 import tomlkit
 
 from muomni_barista import GRAMMAR
-from muomni_cli.speech.command_grammar import Command, CommandGrammar, parse_grammar, read_grammar, words_of
+from muomni_cli.structured_output.command_grammar import Command, CommandGrammar, parse_grammar, read_grammar, words_of
 from tests.commands.conftest import LAMP
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data" / "text" / "barista_slots.json"

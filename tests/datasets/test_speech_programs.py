@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from muomni_cli.api import RequestError
 from muomni_cli.data import speech_programs
-from muomni_cli.speech.command_grammar import read_grammar
+from muomni_cli.structured_output.command_grammar import read_grammar
 from muomni_datasets.config import SpokenConfig
 from muomni_datasets.story_plots import StoryRandom
 from muomni_datasets.synthesized_speech import SpokenSentences, with_pauses

@@ -22,7 +22,7 @@ TUPLE = "muomni_cli/registry/loading.py"
 """Where the tuple is."""
 
 WORDS = {"text", "bytes", "conversations", "onnx", "transformer", "flite", "hibari", "kokoro"}
-"""Names of built-in parts that also mean something else: tables of a recipe, units, a package of others, a network, programs of others."""
+"""Names of built-in parts that also mean something else: tables of a recipe, units, a package of others, a network, programs."""
 
 
 def tracked() -> list[Path]:
