@@ -22,7 +22,8 @@ TUPLE = "muomni_cli/registry/loading.py"
 """Where the tuple is."""
 
 WORDS = {"text", "bytes", "conversations", "onnx", "transformer", "flite", "hibari", "kokoro"}
-"""Names of built-in parts that also mean something else: tables of a recipe, units, a package of others, a network, programs."""
+"""Names of built-in parts that also mean something else: tables of a recipe, units, packages and programs of others, a
+network."""
 
 
 def tracked() -> list[Path]:
