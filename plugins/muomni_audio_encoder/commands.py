@@ -24,7 +24,7 @@ from muomni_cli.structured_output.command_grammar import Choice, Command, Comman
 FLOOR = -9.0  # log-probability below which scores are not believed
 FILLER = 2.5  # nats that a token of something else than the grammar's words costs
 PRIOR = 0.4  # weight of the grammar's own probabilities, of one choice in as many as there are
-REJECT = 2.2  # nats a character by which the best command may be worse than the best spelling
+REJECT = 0.85  # nats a character by which the best command may be worse than the best spelling
 DOUBT = 0.8  # nats a token of doubt about the best spelling, from which on nothing was understood
 SHORTEST = 4  # characters that a command has at least, for that measure
 NEVER = np.float32(-1e30)
