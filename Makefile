@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 # Hundreds of processes of the tests would compile the same modules again, each for itself.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup test types quick test-slow test-gpu test-external test-faults demo docs docs-site lock audit dist clean
+.PHONY: help setup test types quick test-slow test-gpu gpu-report test-external test-faults demo docs docs-site lock audit dist clean
 .DEFAULT_GOAL := help
 
 help:
@@ -18,6 +18,7 @@ help:
 	@echo "make test           ruff, mypy and every test that needs neither minutes nor a GPU"
 	@echo "make test-slow      the tests that take minutes"
 	@echo "make test-gpu       the tests that need a CUDA device"
+	@echo "make gpu-report     the figures of docs/performance.md that need a CUDA device: tests, MFU, exported graphs"
 	@echo "make test-external  the tests that install packages of others"
 	@echo "make test-faults    kills, damaged inputs and files, an hour of use: the figures of docs/reliability.md"
 	@echo "make docs           write docs/cli.md, docs/hooks.md and the tables of docs/recipes.md anew"
@@ -63,6 +64,12 @@ quick:
 
 test-slow test-gpu test-external: test-%: setup
 	$(BIN)/python -m pytest -q -m $*
+
+gpu-report: setup
+	$(BIN)/python -m pytest -q -m gpu
+	$(BIN)/muomni bench train omni-100m --batch 32 --length 1024 --device cuda
+	$(BIN)/muomni bench train omni-100m compile=true --batch 32 --length 1024 --device cuda
+	$(BIN)/muomni export check -m nano --device cuda
 
 test-faults: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.faults.kills --count 100

@@ -184,6 +184,11 @@ class OnnxBackend:
         return self._context
 
     @property
+    def padded(self) -> bool:
+        """Whether places before the states of a row are empty in a call with longer ones."""
+        return self._states.padded
+
+    @property
     def ragged(self) -> bool:
         """Whether rows of different lengths run in one call."""
         return self._states.padded or not self._states.grows

@@ -14,13 +14,16 @@ from numpy.typing import NDArray
 
 from muomni_cli.api import EncoderPart, PartConfig, RequestError, Tokenizer
 from muomni_cli.contract.engine import Engine, GraphCall
-from muomni_cli.contract.models import Backend, Predictor, Transcriber
+from muomni_cli.contract.models import Predictor, Transcriber
 from muomni_cli.contract.speech import CodecRunner, SpeechGenerator, VocoderRunner
 from muomni_cli.registry.registry import resolve
 from muomni_cli.runs.run import is_named, open_entry, run_arguments, use_of
+from muomni_onnx.alignment import alignment_of
 from muomni_onnx.backend import OnnxBackend, empty_state
 from muomni_onnx.bundle import BundleManifest, open_bundle
-from muomni_onnx.sessions import Arrays, GraphSession, Value, fetch, open_sessions
+from muomni_onnx.sessions import CPU, Arrays, GraphSession, Value, cores, fetch, open_sessions
+
+MOST_BATCHES = 4  # at a time; each has the weights' integers in common, but a batch of few rows reads them as often
 
 FUSION = {"encoder", "projector"}
 """Graphs that feed the Thinker; other graphs of an encoder are the head of its own stage."""
@@ -42,7 +45,8 @@ class OnnxModel:
         self._runners: dict[str, Any] = {}
         self._tokenizer: Tokenizer | None = None
         self._notify: Callable[[GraphCall], None] | None = None
-        self._lock = threading.Lock()
+        self._alignment: list[int | None] = []  # once it is known
+        self._lock = threading.RLock()
 
     @property
     def label(self) -> str:
@@ -67,8 +71,16 @@ class OnnxModel:
         return self
 
     @property
-    def quantized(self) -> bool:
-        return "thinker" in self.parts and self._bundle.graph("thinker", "thinker").get("precision") in ("int8", "int4")
+    def alignment(self) -> int | None:
+        with self._lock:
+            if not self._alignment:
+                self._alignment.append(self._find_alignment())
+            return self._alignment[0]
+
+    def _find_alignment(self) -> int | None:
+        found = alignment_of(self.backend, self.tokenizer().vocab_size)
+        exact = self._bundle.graph("thinker", "thinker").get("precision") not in ("int8", "int4")
+        return 1 if exact and found is None else found
 
     @property
     def heads(self) -> Mapping[str, Mapping[str, Any]]:
@@ -113,27 +125,19 @@ class OnnxModel:
         folder = self._bundle.trusted_folder(entry["weights"])
         return cast("Tokenizer", resolve(registered.part.build)(config, folder))
 
-    def backend(self, *, prefix_cache: bool = False, hidden: bool = False, independent: bool = False) -> Backend[Any]:
-        opened = self._thinking()
+    @property
+    def batches(self) -> int:
+        """Python samples the tokens of one batch while the graph runs for another, which two small batches gain more by
+        than by two threads in one product."""
+        if self._thinking()["thinker"].provider != CPU:
+            return 1
+        return min(MOST_BATCHES, self._threads or cores())
+
+    def backend(self, *, prefix_cache: bool = False, hidden: bool = False, share: int = 1) -> OnnxBackend:
+        opened = self._thinking(share)
         context = int(self.parts["thinker"]["config"]["ctx_len"])
         entry = self._bundle.graph("thinker", "thinker")
-        thinker = self._dequantized() if independent else opened["thinker"]
-        return OnnxBackend(opened["embed"], thinker, entry, context, prefix_cache=prefix_cache, hidden=hidden)
-
-    def _dequantized(self) -> GraphSession:
-        """The Thinker without quantized activations: rounding them turns the last bit of a sum, which depends on the
-        other rows, into a hundredth of a logit."""
-        session, entry = self._sessions["thinker", "thinker"], self._bundle.graph("thinker", "thinker")
-        if not self.quantized:
-            return session
-        with self._lock:
-            key = ("thinker", "thinker, dequantized")
-            if key not in self._sessions:
-                path = self._bundle.trusted(str(entry["file"]))
-                kept = entry["states"].values()
-                self._sessions[key] = GraphSession(path, self._threads, self._device, kept, dequantized=True)
-                self._sessions[key].watcher = session.watcher
-            return self._sessions[key]
+        return OnnxBackend(opened["embed"], opened["thinker"], entry, context, prefix_cache=prefix_cache, hidden=hidden)
 
     def score(self, ids: NDArray[Any]) -> NDArray[np.float32]:
         opened = self._thinking()
@@ -225,10 +229,22 @@ class OnnxModel:
             inputs, outputs = ({name: fetch(value) for name, value in held.items()} for held in (feeds, made))
             notify(GraphCall(part, graph, inputs, outputs, seconds))
 
-    def _thinking(self) -> dict[str, GraphSession]:
+    def _thinking(self, share: int = 1) -> dict[str, GraphSession]:
+        """The graphs of the Thinker; with a ``share`` of the cores, if there are several for each."""
         if "thinker" not in self.parts:
             raise RequestError(f"{self.label} has no Thinker, so it answers nothing", "name another model with -m")
-        return self._open("thinker", ("embed", "thinker"))
+        opened = self._open("thinker", ("embed", "thinker"))
+        threads = (self._threads or cores()) // share
+        if share == 1 or threads < 1 or opened["thinker"].provider != CPU:
+            return opened
+        with self._lock:
+            key = ("thinker", f"thinker, {threads} threads")
+            if key not in self._sessions:
+                entry = self._bundle.graph("thinker", "thinker")
+                path, kept = self._bundle.trusted(str(entry["file"])), entry["states"].values()
+                self._sessions[key] = GraphSession(path, threads, self._device, kept)
+                self._sessions[key].watcher = opened["thinker"].watcher
+            return {**opened, "thinker": self._sessions[key]}
 
     def _run(self, part: str, graph: str, feeds: Arrays) -> Arrays:
         """Run a graph, which is opened the first time."""

@@ -189,8 +189,6 @@ class GraphSession:
         device: ``cpu``, ``cuda``, ``cuda:1``, or ``auto``: CUDA if the graph opens on it, else the CPU.
         kept: outputs that stay on the device, to be passed to a later call.
         bind: whether calls use IO binding; by default on any device but the CPU.
-        dequantized: scale integer weights once, when the graph opens, and compute in fp32. It takes the memory of fp32;
-            many rows are as fast, one row is slower.
 
     Raises:
         RequestError: it is not a complete ONNX file; or CUDA was requested and cannot run it, with the reason.
@@ -204,10 +202,9 @@ class GraphSession:
         kept: Collection[str] = (),
         *,
         bind: bool | None = None,
-        dequantized: bool = False,
     ) -> None:
         def opened(place: ProviderChoice) -> tuple[ProviderChoice, Any]:
-            return place, _open(path, threads or cores(), place, dequantized=dequantized)
+            return place, _open(path, threads or cores(), place)
 
         self._place, self._session = _on_best(device, opened)
         self._kept = frozenset(kept)
@@ -332,7 +329,7 @@ def _on_best(device: str, open_on: Callable[[ProviderChoice], T]) -> T:
     return open_on(last)
 
 
-def _open(path: Path, threads: int, place: ProviderChoice, *, dequantized: bool = False) -> Any:
+def _open(path: Path, threads: int, place: ProviderChoice) -> Any:
     """A session in one place. RequestError if the graph does not open there, or the CPU would do some of its work."""
     if place.provider == CUDA:
         load_cuda()
@@ -349,8 +346,6 @@ def _open(path: Path, threads: int, place: ProviderChoice, *, dequantized: bool 
     # An x86 CPU without VNNI (Intel before 2019, AMD before Zen 4) sums pairs of 8-bit products in 16 bits, which
     # silently saturates. With this option, onnxruntime makes the weights unsigned there and sums in 32 bits.
     options.add_session_config_entry("session.x64quantprecision", "1")
-    if dequantized:
-        options.add_session_config_entry("session.disable_quant_qdq", "1")
     if place.provider != CPU:
         options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     try:

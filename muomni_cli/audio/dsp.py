@@ -88,7 +88,7 @@ class ResamplingStream:
         return rest
 
 
-def _last(held: NDArray[np.float32], count: int, filters: NDArray[np.float32], step: int) -> NDArray[np.float32]:
+def _last(held: NDArray[np.float32], count: int, filters: NDArray[np.float64], step: int) -> NDArray[np.float32]:
     """The ``count`` output samples of what is left, followed by silence."""
     rows = -(-count // filters.shape[1])
     padded = np.zeros(rows * step + filters.shape[0], np.float32)
@@ -96,12 +96,14 @@ def _last(held: NDArray[np.float32], count: int, filters: NDArray[np.float32], s
     return _filtered(padded, rows, filters, step)[:count]
 
 
-def _filtered(held: NDArray[np.float32], rows: int, filters: NDArray[np.float32], step: int) -> NDArray[np.float32]:
-    return (sliding_window_view(held, filters.shape[0])[::step][:rows] @ filters).ravel()
+def _filtered(held: NDArray[np.float32], rows: int, filters: NDArray[np.float64], step: int) -> NDArray[np.float32]:
+    # In double precision: the order of the sums depends on the number of rows, and must not show.
+    made: NDArray[np.float64] = sliding_window_view(held, filters.shape[0])[::step][:rows] @ filters
+    return made.ravel().astype(np.float32)
 
 
 @lru_cache(maxsize=96)  # rates of files, and speeds of augmentation
-def _filters(rate: int, target: int) -> tuple[NDArray[np.float32], int, int]:
+def _filters(rate: int, target: int) -> tuple[NDArray[np.float64], int, int]:
     """Matrix (input samples, output samples) of one block, the input samples that it needs before its start, and those
     from one block to the next.
 
@@ -116,7 +118,7 @@ def _filters(rate: int, target: int) -> tuple[NDArray[np.float32], int, int]:
     reach = math.ceil(CROSSINGS / lower)
     places = np.arange(-reach * up, reach * up + 1)  # in steps of 1 / up input samples
     window = np.kaiser(places.size, 0.1102 * (ATTENUATION - 8.7))
-    response = np.append(cutoff * np.sinc(cutoff / up * places) * window, 0).astype(np.float32)
+    response = np.append(cutoff * np.sinc(cutoff / up * places) * window, 0)
     inputs, outputs = np.arange(periods * down + 2 * reach), np.arange(periods * up)
     index = up * inputs[:, None] - down * outputs
     index[(index < 0) | (index >= places.size)] = -1  # out of range: the zero at the end

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from muomni_cli.bench.report import BenchRow, Comparison, Work, alternate, long_enough
+from muomni_cli.bench.report import BenchRow, Comparison, Utilization, Work, alternate, long_enough
 from muomni_cli.bench.workload import FIRST, OURS, Workload, encoder_inputs, generation
 from muomni_cli.contract.declarations import EncoderPart, Part
 from muomni_cli.contract.models import Peer
@@ -18,8 +19,9 @@ from muomni_cli.contract.training import Batch, Loss, Sample
 from muomni_cli.core.errors import RequestError
 from muomni_cli.generation.torch_backend import TorchBackend
 from muomni_cli.nn.device import choose_device, set_threads
-from muomni_cli.recipe import Recipe, TrainSettings
+from muomni_cli.recipe import Recipe
 from muomni_cli.registry.registry import resolve
+from muomni_cli.training.mfu import peak_flops
 from muomni_cli.training.objectives import summed_loss, to_batch
 from muomni_cli.training.step import Stepper
 
@@ -60,16 +62,22 @@ def compare_training(recipe: Recipe, work: Workload, peers: Sequence[str]) -> Co
     batch.tensors["tokens"] = tokens
     objectives = {OURS: Repeated(thinker, batch, lambda tensors: summed_loss(thinker, tensors))}
     objectives |= {name: Repeated(peer.module, batch, _loss_of(peer)) for name, peer in others.items()}
-    works = {name: _training(objective, settings, device, work.count) for name, objective in objectives.items()}
-    return alternate(works, rounds=work.rounds)
+    steppers = {name: Stepper(objective, settings, device) for name, objective in objectives.items()}
+    steppers[OURS].counts_flops = True
+    works = {name: _training(steppers[name], objective, work.count) for name, objective in objectives.items()}
+    found = alternate(works, rounds=work.rounds)
+    counted = steppers[OURS].flops
+    if counted is None:  # compiled layers cannot be counted
+        return found
+    flops, items = counted
+    return replace(found, utilization=Utilization(flops / items, *peak_flops(device, settings.precision)))
 
 
 def _loss_of(peer: Peer) -> Callable[[dict[str, Tensor]], Tensor]:
     return lambda tensors: peer.loss(tensors["tokens"]) * tensors["targets"].numel()
 
 
-def _training(objective: Repeated, settings: TrainSettings, device: torch.device, count: int) -> Work:
-    stepper = Stepper(objective, settings, device)
+def _training(stepper: Stepper, objective: Repeated, count: int) -> Work:
     batch = objective.batch(0, 0)
 
     def work() -> int:
@@ -144,8 +152,8 @@ def compare_encoders(
         setting = f"{modality}: training on {work.batch} x {first}"
         settings = recipe.train_for(modality)
         training = {
-            name: _training(Repeated(m, batch, _mean_square(m), "inputs"), settings, device, work.count)
-            for name, m in modules.items()
+            name: _training(Stepper(one, settings, device), one, work.count)
+            for name, one in ((name, Repeated(m, batch, _mean_square(m), "inputs")) for name, m in modules.items())
         }
         lines.append(BenchRow(setting, alternate(training, rounds=work.rounds), "input"))
     if not lines:

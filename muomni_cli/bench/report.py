@@ -41,10 +41,29 @@ class Measurement:
 
 
 @dataclass(frozen=True, slots=True)
+class Utilization:
+    """What our training computes: operations per item, and the device's most per second, from a ``table`` of data
+    sheets or ``measured`` with a matrix product."""
+
+    flops: float
+    peak: float
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
 class Comparison:
-    """Contestants measured in turn; the first is ours, the others are peers."""
+    """Contestants measured in turn; the first is ours, the others are peers. ``utilization``: of ours, where it is
+    known."""
 
     contestants: tuple[Measurement, ...]
+    utilization: Utilization | None = None
+
+    @property
+    def mfu(self) -> float | None:
+        """Share of the device's peak that our model's operations make up (arXiv:2204.02311)."""
+        if self.utilization is None:
+            return None
+        return self.contestants[0].rate * self.utilization.flops / self.utilization.peak
 
     def ratios(self, peer: str) -> list[float]:
         """Our rate divided by the peer's, round by round: above 1 means that ours is faster."""
@@ -154,10 +173,27 @@ def as_json(lines: Sequence[BenchRow]) -> dict[str, Any]:
                 "unit": line.unit,
                 "contestants": [asdict(one) | {"rate": one.rate} for one in line.comparison.contestants],
                 "ratio": {one.name: line.comparison.ratio(one.name) for one in line.comparison.contestants[1:]},
+                **_utilization(line.comparison),
             }
             for line in lines
         ],
     }
+
+
+def _utilization(comparison: Comparison) -> dict[str, Any]:
+    if comparison.utilization is None:
+        return {}
+    return {"mfu": comparison.mfu, "utilization": asdict(comparison.utilization)}
+
+
+def utilization_line(line: BenchRow) -> str:
+    """``batch 8 length 512: 1.23 GFLOP a token, 41.0 % of 989 TFLOP/s (table)``; empty where it is unknown."""
+    used = line.comparison.utilization
+    if used is None or line.comparison.mfu is None:
+        return ""
+    peak = f"{used.peak / 1e12:,.0f} TFLOP/s" if used.peak >= 1e13 else f"{used.peak / 1e9:,.0f} GFLOP/s"
+    a_token = f"{used.flops / 1e9:.3f} GFLOP a {line.unit}"
+    return f"{line.setting}: {a_token}, MFU {100 * line.comparison.mfu:.1f} % of {peak} ({used.source})"
 
 
 def machine() -> dict[str, Any]:

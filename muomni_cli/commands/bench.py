@@ -66,7 +66,8 @@ def train(
     threads: Threads = 0,
     json: Json = False,
 ) -> None:
-    """Training throughput of the Thinker: whole training steps, in tokens per second."""
+    """Training throughput of the Thinker: whole training steps, in tokens per second, and its share of the device's
+    peak (MFU)."""
     from muomni_cli.bench.parts import compare_training
     from muomni_cli.bench.workload import Workload
 
@@ -195,7 +196,7 @@ def _run(
 
 
 def _report(lines: list[BenchRow], json: bool) -> None:
-    from muomni_cli.bench.report import as_json, by_unit, headings, machine, rows
+    from muomni_cli.bench.report import as_json, by_unit, headings, machine, rows, utilization_line
 
     if json:
         print_json(as_json(lines))
@@ -204,4 +205,6 @@ def _report(lines: list[BenchRow], json: bool) -> None:
         if number:
             print()
         print_table(headings(unit), rows(alike))
+    for line in filter(None, map(utilization_line, lines)):
+        say(line)
     say("  ".join(f"{key} {value}" for key, value in machine().items()))

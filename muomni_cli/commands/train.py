@@ -13,6 +13,8 @@ import typer
 from muomni_cli.core.console import print_json, say
 from muomni_cli.core.errors import RequestError
 
+LAUNCHED = "MUOMNI_DEVICES"  # in the environment of processes that --devices started
+
 if TYPE_CHECKING:
     from muomni_cli.recipe import Recipe
     from muomni_cli.runs.run import RunFolder
@@ -44,6 +46,21 @@ def train(
             min=1, metavar="N", help="With all: train stages in parallel while their `threads` add up to at most N."
         ),
     ] = 1,
+    devices: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            metavar="N",
+            help="Train in N processes, one a device (CPU: N processes); several machines: torchrun.",
+        ),
+    ] = 0,
+    max_restarts: Annotated[
+        int,
+        typer.Option(min=0, metavar="N", help="With --devices: start all processes again after a failure, N times."),
+    ] = 0,
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Write a trace of steps 6 to 8 for Perfetto into the stage's folder.")
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Measure a few steps and print the memory and time of the whole training.")
     ] = False,
@@ -51,15 +68,42 @@ def train(
 ) -> None:
     """Train one stage of a recipe, or all of them."""
     _check_options(stage, jobs, resume=resume, force=force, dry_run=dry_run, json=json)
+    _check_devices(devices, max_restarts, jobs=jobs, dry_run=dry_run)
+    _set_environment()
+    words = of_stage(overrides or [], stage)
+    asked, folder = _opened(recipe, words, run, resume=resume)
+    stages = _stages(asked, folder, stage, force=force)
+    where = recipe + (f" --run {run}" if run else "")
+    options = [*(("--run", run) if run else ()), *(("--resume",) if resume else ())]
+    typed = [recipe, *(overrides or []), *options]
+    if dry_run:
+        _try(_jobs(asked, stages, folder, where), one=stage != "all", json=json)
+        return
+    if jobs > 1:
+        _train_parallel(asked, jobs, [recipe, *words, *options], typed)
+    elif devices > 1:
+        flags = {"--force": force, "--profile": profile}
+        _train_distributed(asked, stages, devices, max_restarts, [stage, *typed, *(f for f, on in flags.items() if on)])
+    else:
+        _train_here(_jobs(asked, stages, folder, where), resume=resume, force=force, profile=profile)
+    if LAUNCHED not in os.environ:  # else the process that started this one says it
+        _say_next(folder, asked, where)
+
+
+def _set_environment() -> None:
+    """What must be set before numpy and torch are imported."""
     # numpy prepares batches during the steps; its threads would only slow down torch.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy is imported
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:  # PyTorch's advice to itself, printed by each process
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+
+
+def _opened(recipe: str, words: list[str], run: str, *, resume: bool) -> tuple[Recipe, RunFolder]:
+    """The recipe, or that of the run to resume, and the run's folder."""
     from muomni_cli.core.files import RUNS
-    from muomni_cli.data.public_datasets import require_sets
     from muomni_cli.recipe import load_recipe
-    from muomni_cli.recipe.model import stages_of_all, tables_of
     from muomni_cli.runs.run import RunFolder
 
-    words = of_stage(overrides or [], stage)
     asked = load_recipe(recipe, words, RUNS / run if run else None)
     name = run or asked.name
     if name in ("", ".", "..") or Path(name).name != name:
@@ -70,30 +114,35 @@ def train(
             fix = "start it: the same command without --resume"
             raise RequestError(f"there is no run {folder.root} to continue", fix)
         asked = load_recipe(str(folder.recipe_path), words)
-    for note in asked.notes:
+    for note in asked.notes if LAUNCHED not in os.environ else ():
         say(note)
-    option = f" --run {run}" if run else ""
-    stages = stages_of_all(asked) if stage == "all" else [stage]
-    waiting = [one for one in stages if force or folder.status(one) != "finished"]
-    # every missing public dataset is reported before the first stage starts
-    require_sets(asked, dict.fromkeys(table for one in waiting for table in tables_of(asked, one)))
-    if dry_run:
-        _try(_jobs(asked, stages, folder, recipe + option), one=stage != "all", json=json)
-        return
-    if jobs > 1:
-        options = [*(("--run", run) if run else ()), *(("--resume",) if resume else ())]
-        _train_parallel(asked, jobs, [recipe, *words, *options], [recipe, *(overrides or []), *options])
-    else:
-        from muomni_cli.training.stages import train as train_stages
+    return asked, folder
 
-        train_stages(_jobs(asked, stages, folder, recipe + option), resume=resume, force=force)
-    _say_next(folder, asked, stages_of_all(asked), recipe + option)
+
+def _stages(asked: Recipe, folder: RunFolder, stage: str, *, force: bool) -> list[str]:
+    """The stages to train. Every missing public dataset is reported before the first one starts."""
+    from muomni_cli.data.public_datasets import require_sets
+    from muomni_cli.recipe.model import stages_of_all, tables_of
+
+    stages = list(stages_of_all(asked)) if stage == "all" else [stage]
+    waiting = [one for one in stages if force or folder.status(one) != "finished"]
+    require_sets(asked, dict.fromkeys(table for one in waiting for table in tables_of(asked, one)))
+    return stages
+
+
+def _train_here(jobs: list[Job], *, resume: bool, force: bool, profile: bool) -> None:
+    """Train in this process, which may be one of several."""
+    from muomni_cli.training.stages import train as train_stages
+
+    again = _restarted() and jobs[0].run.recipe_path.is_file()
+    train_stages(jobs, resume=resume or again, force=force and not again, profile=profile)
 
 
 def _jobs(asked: Recipe, stages: list[str], folder: RunFolder, where: str) -> list[Job]:
     from muomni_cli.training.stages import Job
 
-    return [Job(asked, stage, folder, f"muomni train {stage} {where}") for stage in stages]
+    option = f" --devices {started}" if (started := os.environ.get(LAUNCHED)) else ""
+    return [Job(asked, stage, folder, f"muomni train {stage} {where}{option}") for stage in stages]
 
 
 def _try(jobs: list[Job], *, one: bool, json: bool) -> None:
@@ -118,6 +167,30 @@ def _check_options(stage: str, jobs: int, *, resume: bool, force: bool, dry_run:
     if jobs > 1 and force:
         fix = "train another run (--run NAME), or leave --jobs out"
         raise RequestError("--jobs and --force exclude each other", fix)
+
+
+def _check_devices(devices: int, max_restarts: int, *, jobs: int, dry_run: bool) -> None:
+    if devices > 1 and jobs > 1:
+        raise RequestError("--devices and --jobs exclude each other", "choose one")
+    if devices > 1 and dry_run:
+        raise RequestError("--dry-run measures one process", "leave --devices out; docs/scaling.md says what more give")
+    if max_restarts and devices < 2:
+        raise RequestError("--max-restarts needs --devices", "torchrun has an option of its own: --max-restarts")
+
+
+def _restarted() -> bool:
+    """Whether several processes were started again after a failure, to go on where they were."""
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
+
+
+def _train_distributed(asked: Recipe, stages: list[str], devices: int, max_restarts: int, words: list[str]) -> None:
+    """Train in several processes, each started with ``words``."""
+    from muomni_cli.training.distributed.launch import launch
+
+    cuda = any(asked.train_for(stage).device in ("auto", "cuda") for stage in stages if stage != "tokenizer")
+    again = [word for word in words if word not in ("--force", "--resume", "--profile")]
+    command = shlex.join(["muomni", "train", *again, "--devices", str(devices), "--resume"])
+    launch(["train", *words], devices, cuda=cuda, max_restarts=max_restarts, again=command)
 
 
 def _train_parallel(asked: Recipe, cpu_slots: int, words: list[str], typed: list[str]) -> None:
@@ -149,8 +222,11 @@ def of_stage(words: list[str], stage: str) -> list[str]:
     return [f"{table}.{word}" if ours else word for word, ours in zip(words, of_train, strict=True)]
 
 
-def _say_next(run: RunFolder, asked: Recipe, stages: list[str], recipe: str) -> None:
+def _say_next(run: RunFolder, asked: Recipe, recipe: str) -> None:
     """Print the next command: train the next stage, or use the model."""
+    from muomni_cli.recipe.model import stages_of_all
+
+    stages = stages_of_all(asked)
     missing = [stage for stage in stages if run.status(stage) != "finished"]
     if missing and run.status("omni") != "finished":
         say(f"next: muomni train {missing[0]} {recipe}")

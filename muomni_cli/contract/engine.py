@@ -52,8 +52,10 @@ class Engine(Protocol):
         """This model with the Thinker that one of :attr:`thinker_stages` trained. RequestError if there is none."""
 
     @property
-    def quantized(self) -> bool:
-        """Whether the Thinker computes with weights in 8 or 4 bits."""
+    def alignment(self) -> int | None:
+        """Rows that are decoded together give the tokens that each gives alone if their numbers of tokens are equal
+        modulo this. None if they may not: sums depend on the other rows in their last bit, which quantization of the
+        activations magnifies. RequestError if there is no Thinker."""
 
     @property
     def heads(self) -> Mapping[str, Mapping[str, Any]]:
@@ -77,11 +79,14 @@ class Engine(Protocol):
     def tokenizer(self) -> Tokenizer:
         """The Thinker's tokenizer. RequestError if there is none."""
 
-    def backend(self, *, prefix_cache: bool = False, hidden: bool = False, independent: bool = False) -> Backend[Any]:
+    @property
+    def batches(self) -> int:
+        """How many batches of rows, each in a thread of its own, decode the most tokens a second."""
+
+    def backend(self, *, prefix_cache: bool = False, hidden: bool = False, share: int = 1) -> Backend[Any]:
         """A new backend for the generation loop. ``prefix_cache``: reuse the cache of the previous request for a prompt
-        that begins alike. ``hidden``: also return hidden states. ``independent``: a row beside others gives what it
-        gives alone, up to the rounding of sums in the model's floats; integer weights are scaled for that, since
-        quantized activations would magnify the rounding. RequestError if there is no Thinker."""
+        that begins alike. ``hidden``: also return hidden states. ``share``: how many such backends run at the same
+        time, each on its share of the cores. RequestError if there is no Thinker."""
 
     def score(self, ids: NDArray[Any]) -> NDArray[Any]:
         """(T,) ids, at most the context -> (T,V) float32 next-token logits. RequestError if there is no Thinker."""

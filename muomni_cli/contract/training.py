@@ -118,7 +118,15 @@ class Objective(Protocol):
     """How a part trains. Built once per stage by ``Part.objective``; the engine does the rest.
 
     If batch sizes vary and batches do not come from ``context.examples()``, an objective may define ``size(step) ->
-    int``, so that a dry run measures a representative mix.
+    int``, so that a dry run measures a representative mix. If something besides the gradients changes the module in a
+    step, such as moving averages of codes, it defines ``after_step(step: int, skip: Tensor)``, which is called once
+    after the optimizer; where ``skip`` (a bool scalar on the device) is true, it changes nothing.
+
+    ``always_run`` may name those of its ``blocks`` that are called, as modules, in every forward pass, whatever the
+    batch holds: they can be sharded one by one. Without it, all are.
+
+    Where several processes train together, each calls ``batch`` for its micro-batches of a step, and the engine sums
+    the gradients. :mod:`muomni_cli.nn.collectives` has sums and shares for ``validate`` and ``after_step``.
     """
 
     module: nn.Module  # everything that is trained and saved

@@ -56,7 +56,7 @@ def stderr_console() -> Console:
     """The rich console on stderr, for progress and live displays."""
     from rich.console import Console
 
-    return Console(stderr=True, highlight=False)
+    return Console(stderr=True, highlight=False, quiet=_State.muted)
 
 
 def tolerate_encoding() -> None:
@@ -66,17 +66,33 @@ def tolerate_encoding() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
+class _State:
+    """Of this process."""
+
+    muted = False
+
+
+def mute() -> None:
+    """From now on this process reports nothing but errors: another one, which does the same work, speaks for both."""
+    _State.muted = True
+
+
 def say(line: str) -> None:
     """Print a line to stderr, if it is open."""
-    if sys.stderr is not None:  # print() would take None as stdout
-        print(line, file=sys.stderr, flush=True)
+    if not _State.muted:
+        _print(line)
 
 
 def print_error(what: str, fix: str = "") -> None:
     """Print the two lines of an error: problem and fix."""
-    say(f"error: {what}")
+    _print(f"error: {what}")
     if fix:
-        say(f"  fix: {fix}")
+        _print(f"  fix: {fix}")
+
+
+def _print(line: str) -> None:
+    if sys.stderr is not None:  # print() would take None as stdout
+        print(line, file=sys.stderr, flush=True)
 
 
 def print_json(value: Any) -> None:

@@ -128,6 +128,18 @@ def follow_stdin() -> None:
     threading.Thread(target=wait, name="muomni-parent", daemon=True).start()
 
 
+def follow_parent() -> None:
+    """Stop as by SIGTERM when the process that started this one is gone, for one that does not hold its stdin."""
+    parent = os.getppid()
+
+    def wait() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=wait, name="muomni-parent", daemon=True).start()
+
+
 def _handle(number: int, _: FrameType | None) -> None:
     if _State.code is not None:
         os._exit(_State.code)

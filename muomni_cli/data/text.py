@@ -283,27 +283,35 @@ class ValidationText:
         cut = Mixture(self.streams, [1.0] * len(self.streams)).windows(self.length)
         return islice(cut.batches(self.batch_size), self.batches or None)
 
-    def measure(self, nats: Callable[[Window], Any]) -> dict[str, float]:
+    def measure(
+        self,
+        nats: Callable[[Window], Any],
+        share: Callable[[Iterator[Window]], Iterator[Window]] = iter,
+        totals: Callable[[Sequence[float]], Sequence[float]] = list,
+    ) -> dict[str, float]:
         """``loss`` in nats per token, ``perplexity``, and ``bits_per_byte``.
 
         Args:
             nats: summed loss of a batch's targets, as a number or a device tensor (which is synced once, at the end).
+            share: the batches that this process measures; all.
+            totals: sums over the processes that measure the others.
         """
         # (V,) bytes of text per token; 0 for special tokens
         spelt = np.array([len(self.tokenizer.token_bytes(token)) for token in range(self.tokenizer.vocab_size)])
         total, tokens, size = 0.0, 0, 0
-        for window in self.windows():
+        for window in share(self.windows()):
             counted = window.mask.astype(bool)
             total = nats(window) + total
             tokens += int(counted.sum())
             size += int(spelt[window.tokens[:, 1:]][counted].sum())
-        if not tokens:
+        nats_of_all, targets, size_of_all = totals([float(total), tokens, size])
+        if not targets:
             raise RequestError("the held-out text has no target", "see what is held out: muomni data check RECIPE")
-        loss = float(total) / tokens
+        loss = nats_of_all / targets
         return {
             "loss": loss,
             "perplexity": math.exp(min(loss, 700.0)),
-            "bits_per_byte": float(total) / math.log(2) / max(size, 1),
+            "bits_per_byte": nats_of_all / math.log(2) / max(size_of_all, 1),
         }
 
 

@@ -3,7 +3,8 @@
 The scheduling is that of Orca (Yu et al., OSDI 2022): the batch is formed anew for every step. A row's prompt is read
 alone, then the row takes part in the steps of all others until it ends or its consumer abandons it. Each row has the
 sampling, random numbers, stop strings, loop guard and form of its own request, so its tokens do not depend on the
-others if the logits of the backend do not (``independent`` of :meth:`muomni_cli.contract.engine.Engine.backend`).
+others if the logits of the backend do not: the rows of a step hold numbers of tokens that are equal modulo
+:attr:`muomni_cli.contract.engine.Engine.alignment`, so that a row may wait for a few steps before it joins.
 
 There is no thread of its own: a consumer that has no event runs the next step for everyone, while the others wait for
 theirs. Imports only numpy.
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,7 @@ class BatchedRow:
 
     def __init__(self, row: RequestRow, reader: Backend[Any], *, hidden: bool) -> None:
         self.row, self.reader, self.hidden = row, reader, hidden
+        self.thread = threading.get_ident()  # that asked for it
         self.events: deque[Event] = deque()
         self.error: BaseException | None = None
         self.abandoned = False
@@ -53,6 +55,13 @@ class BatchedRow:
             self.error = error
 
 
+def batch_for(batches: Sequence[ContinuousBatch]) -> ContinuousBatch:
+    """The one that holds requests of this thread already, which may take turns with the new one; else the one with the
+    fewest."""
+    thread = threading.get_ident()
+    return min(batches, key=lambda one: (-one.rows_of(thread), one.rows))
+
+
 class ContinuousBatch:
     """Decodes requests together. Thread-safe.
 
@@ -60,20 +69,28 @@ class ContinuousBatch:
         backend: runs the steps; with hidden states if any request wants them.
         tokenizer: of the Thinker.
         most: rows in one step.
+        alignment: the numbers of tokens of the rows of a step are equal modulo this.
     """
 
-    def __init__(self, backend: Backend[Any], tokenizer: Tokenizer, most: int = MOST_ROWS) -> None:
-        self._backend, self._tokenizer, self._most = backend, tokenizer, most
+    def __init__(self, backend: Backend[Any], tokenizer: Tokenizer, most: int = MOST_ROWS, alignment: int = 1) -> None:
+        self._backend, self._tokenizer, self._most, self._alignment = backend, tokenizer, most, alignment
         self._turn = threading.Condition()
         self._stepping = False
         self._waiting: deque[BatchedRow] = deque()
+        self._read: list[tuple[BatchedRow, Any]] = []  # rows that wait for their turn to join, and their states
         self._running: list[BatchedRow] = []
         self._state: Any = None  # of the running rows
 
     @property
     def rows(self) -> int:
         """How many requests run or wait."""
-        return sum(not one.over for one in (*self._running, *self._waiting))
+        return sum(not one.over for one in (*self._running, *(one for one, _ in self._read), *self._waiting))
+
+    def rows_of(self, thread: int) -> int:
+        """How many requests of a thread run or wait."""
+        with self._turn:
+            rows = [*self._running, *(one for one, _ in self._read), *self._waiting]
+        return sum(one.thread == thread and not one.over for one in rows)
 
     def generate(self, request: Request, reader: Backend[Any], *, hidden: bool = False) -> Iterator[Event]:
         """Continue a request until it finishes, as :func:`muomni_cli.generation.loop.generate` does. Abandoning the
@@ -105,7 +122,7 @@ class ContinuousBatch:
                 own.abandoned = True
                 if not self._stepping and not self.rows:  # no further step would free the last row
                     self._waiting.clear()
-                    self._running, self._state = [], None
+                    self._read, self._running, self._state = [], [], None
 
     def _next(self, own: BatchedRow) -> Event:
         """The next event of a row; runs steps until there is one."""
@@ -145,16 +162,33 @@ class ContinuousBatch:
 
     def _drop(self) -> None:
         """Free the rows that are over."""
+        self._read = [(one, state) for one, state in self._read if not one.over]
         left = [number for number, one in enumerate(self._running) if not one.over]
         if len(left) < len(self._running):
             self._state = self._backend.select(self._state, left) if left else None
             self._running = [self._running[number] for number in left]
 
     def _join(self) -> None:
+        """Add the rows that were read, and are in phase, to those that run."""
+        self._read_prompts()
+        in_phase: list[tuple[BatchedRow, Any]] = []
+        later: list[tuple[BatchedRow, Any]] = []
+        for own in self._read:
+            first = (self._running or [one for one, _ in in_phase] or [own[0]])[0]
+            (in_phase if self._phase(own[0]) == self._phase(first) else later).append(own)
+        if in_phase:
+            running = [self._state] if self._running else []
+            self._state = self._backend.merge([*running, *(state for _, state in in_phase)])
+            self._running += [one for one, _ in in_phase]
+            self._read = later
+
+    def _phase(self, one: BatchedRow) -> int:
+        """Equal in rows that may run together. Each step changes that of the running rows by one."""
+        return len(one.row.ids) % self._alignment
+
+    def _read_prompts(self) -> None:
         """Read the prompts of rows that wait, as far as there is room, and draw their first tokens."""
-        states = [self._state] if self._running else []
-        before = len(states)
-        while len(self._running) < self._most and (own := self._waits()) is not None:
+        while len(self._running) + len(self._read) < self._most and (own := self._waits()) is not None:
             ids, most = own.row.request.ids, own.row.request.max_tokens
             try:
                 state, logits = own.reader.begin([ids], min(len(ids) + most, own.reader.context))
@@ -162,10 +196,7 @@ class ContinuousBatch:
             except Exception as error:
                 own.error = error
             if not own.over:
-                states.append(state)
-                self._running.append(own)
-        if len(states) > before:
-            self._state = self._backend.merge(states)
+                self._read.append((own, state))
 
     def _waits(self) -> BatchedRow | None:
         """The next row that waits and was not abandoned."""

@@ -86,6 +86,44 @@ def penalize(logits: NDArray[np.float32], seen: Sequence[int], penalty: float) -
 
 def candidates(logits: NDArray[np.float32], sampling: Sampling) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Tokens that may be drawn, and their probabilities; most likely first if any were excluded."""
+    tokens, weights = _likely(logits, sampling)
+    if _excludes(sampling):
+        order = np.lexsort((tokens, -weights))
+        kept = _kept(weights[order], sampling)
+        return tokens[order[: len(kept)]], kept / kept.sum()
+    return tokens, weights / weights.sum()
+
+
+def draw(logits: NDArray[np.float32], sampling: Sampling, rng: np.random.Generator, seen: Sequence[int] = ()) -> int:
+    """One of the :func:`candidates` of (V,) ``logits``. ``seen``: tokens for the repetition penalty."""
+    logits = penalize(logits, seen, sampling.repetition_penalty)
+    if sampling.temperature < COLDEST:
+        return int(logits.argmax())
+    tokens, weights = _likely(logits, sampling)
+    if not _excludes(sampling):
+        return int(tokens[_place(weights, rng)])
+    # Sorting the weights and looking for the token of one of them is several times faster than sorting the tokens.
+    ranked = np.sort(-weights)
+    np.negative(ranked, out=ranked)
+    kept = _kept(ranked, sampling)
+    place = _place(kept, rng)
+    equal = np.sort(tokens[weights == ranked[place]])
+    return int(equal[place - np.count_nonzero(ranked > ranked[place])])
+
+
+def _place(weights: NDArray[np.float64], rng: np.random.Generator) -> int:
+    """An index, drawn with probabilities in proportion to ``weights``."""
+    place = int(np.searchsorted((weights / weights.sum()).cumsum(), rng.random(), side="right"))
+    return min(place, len(weights) - 1)
+
+
+def _excludes(sampling: Sampling) -> bool:
+    """Whether unlikely tokens are not drawn."""
+    return sampling.top_k > 0 or sampling.top_p < 1 or sampling.min_p > 0
+
+
+def _likely(logits: NDArray[np.float32], sampling: Sampling) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """The tokens of ``top_k``, less some that ``top_p`` excludes, and their probabilities."""
     scaled = logits.astype(np.float64) / sampling.temperature
     tokens = np.arange(len(scaled))
     if 0 < sampling.top_k < len(scaled):
@@ -96,27 +134,17 @@ def candidates(logits: NDArray[np.float32], sampling: Sampling) -> tuple[NDArray
     if sampling.top_p < 1:  # sort few: all tokens below this weight together have less than half of 1 - top_p
         likely = weights >= (1 - sampling.top_p) / (2 * len(weights))
         tokens, weights = tokens[likely], weights[likely]
-    if sampling.top_k or sampling.top_p < 1 or sampling.min_p > 0:
-        order = np.lexsort((tokens, -weights))
-        tokens, weights = tokens[order], weights[order]
+    return tokens, weights
+
+
+def _kept(weights: NDArray[np.float64], sampling: Sampling) -> NDArray[np.float64]:
+    """Those of descending ``weights`` that ``top_p`` and ``min_p`` leave."""
     if sampling.top_p < 1:
-        before = np.cumsum(weights) - weights
-        keep = int(np.count_nonzero(before < sampling.top_p))
-        tokens, weights = tokens[:keep], weights[:keep]
+        before = weights.cumsum() - weights
+        weights = weights[: int(np.count_nonzero(before < sampling.top_p))]
     if sampling.min_p > 0:
-        keep = int(np.count_nonzero(weights >= sampling.min_p * weights[0]))
-        tokens, weights = tokens[:keep], weights[:keep]
-    return tokens, weights / weights.sum()
-
-
-def draw(logits: NDArray[np.float32], sampling: Sampling, rng: np.random.Generator, seen: Sequence[int] = ()) -> int:
-    """One token from (V,) ``logits``. ``seen``: tokens for the repetition penalty."""
-    logits = penalize(logits, seen, sampling.repetition_penalty)
-    if sampling.temperature < COLDEST:
-        return int(logits.argmax())
-    tokens, weights = candidates(logits, sampling)
-    place = int(np.searchsorted(np.cumsum(weights), rng.random(), side="right"))
-    return int(tokens[min(place, len(tokens) - 1)])
+        weights = weights[: int(np.count_nonzero(weights >= sampling.min_p * weights[0]))]
+    return weights
 
 
 class TextStream:

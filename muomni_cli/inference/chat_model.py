@@ -174,7 +174,7 @@ def chat_model(
     Raises:
         RequestError: the model has no Thinker or no tokenizer.
     """
-    backend = engine.backend(prefix_cache=prefix_cache, hidden=hidden, independent=batch is not None)
+    backend = engine.backend(prefix_cache=prefix_cache, hidden=hidden)
     return ChatModel(
         backend,
         engine.tokenizer(),

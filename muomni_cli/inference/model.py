@@ -18,7 +18,7 @@ from muomni_cli.contract.models import Responder, Word
 from muomni_cli.contract.speech import SpeechReport, TextChunk
 from muomni_cli.core.errors import RequestError
 from muomni_cli.data.media import Modality, modality_of
-from muomni_cli.generation.batch import ContinuousBatch
+from muomni_cli.generation.batch import MOST_ROWS, ContinuousBatch, batch_for
 from muomni_cli.inference.chat_model import Answer, Reply, chat_model
 from muomni_cli.inference.history import LOG, ChatSession, attached
 from muomni_cli.inference.media_input import MediaInput, MediaInputs, media_of
@@ -81,7 +81,7 @@ class Model:
         self._reading = threading.RLock()  # reading an image silences Pillow's warnings in all threads
         self._opening = threading.RLock()
         self._voices: dict[str | None, Voice] = {}  # by vocoder
-        self._batch: ContinuousBatch | None = None  # of the replies that are decoded together
+        self._batches: list[ContinuousBatch] = []  # of the replies that are decoded together
 
     def __enter__(self) -> Self:
         return self
@@ -93,7 +93,8 @@ class Model:
         """Release the memory of all parts once running calls have ended. The model cannot be used afterwards."""
         if self._engine is not None:
             self._engine.close()
-        self._engine = self._batch = None
+        self._engine = None
+        self._batches.clear()
         self._voices.clear()
 
     @property
@@ -217,7 +218,7 @@ class Model:
             hidden: the pieces carry the Thinker's hidden states, which :meth:`speech` uses.
             together: decode it in one batch with the other such replies that are iterated at the same time, in other
                 threads: several times the throughput. Its tokens do not depend on the others, and are those without
-                ``together`` unless the weights are in 8 or 4 bits, which are computed in full precision for it.
+                ``together``, if ``engine.alignment`` is not None.
             notice: called with a line for each input that is truncated.
             options: see :class:`muomni_cli.inference.settings.ChatOptions`.
 
@@ -384,9 +385,12 @@ class Model:
     def _together(self) -> ContinuousBatch:
         engine = self.engine
         with self._opening:
-            if self._batch is None:
-                self._batch = ContinuousBatch(engine.backend(hidden=True, independent=True), engine.tokenizer())
-            return self._batch
+            count = engine.batches
+            rows, alignment = max(1, MOST_ROWS // count), engine.alignment or 1
+            while len(self._batches) < count:
+                backend = engine.backend(hidden=True, share=count)
+                self._batches.append(ContinuousBatch(backend, engine.tokenizer(), rows, alignment))
+            return batch_for(self._batches)
 
     def _say(
         self, text: str | Iterable[str | TextChunk], options: SpeechOptions, speech: SpeechStats

@@ -74,8 +74,12 @@ class TorchEngine(ABC):
         return self
 
     @property
-    def quantized(self) -> bool:
-        return False
+    def alignment(self) -> int:
+        return 1  # nothing is quantized
+
+    @property
+    def batches(self) -> int:
+        return 1  # most of a step is Python, which runs one thread at a time
 
     @property
     def heads(self) -> Mapping[str, Mapping[str, Any]]:
@@ -108,7 +112,7 @@ class TorchEngine(ABC):
         *,
         prefix_cache: bool = False,
         hidden: bool = False,
-        independent: bool = False,  # noqa: ARG002 - activations are never quantized
+        share: int = 1,  # noqa: ARG002 - all threads of PyTorch's share the cores
     ) -> TorchBackend:
         capabilities = self.declaration("thinker").capabilities if "thinker" in self.parts else frozenset()
         return TorchBackend(

@@ -11,6 +11,8 @@ import torch
 
 from muomni_cli.core.errors import RequestError
 
+KINDS = ("cuda", "mps", "xpu")  # of accelerators, in the order of preference
+KNOWN = "auto, cpu, cuda, cuda:0, mps or xpu"
 _NO_MEMORY = (
     *("can't allocate memory", "not enough memory", "out of memory", "overflow", "Invalid buffer size"),
     *("array is too big", "Maximum allowed dimension"),
@@ -18,21 +20,29 @@ _NO_MEMORY = (
 
 
 def choose_device(wanted: str) -> torch.device:
-    """``"auto"`` is CUDA if available, else the CPU. RequestError if this machine or this PyTorch lacks the device."""
+    """``"auto"`` is the first of CUDA, MPS and XPU that is there, else the CPU. RequestError if this machine or this
+    PyTorch lacks the device."""
     if wanted == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return torch.device(next((kind for kind in KINDS if device_count(kind)), "cpu"))
     try:
         device = torch.device(wanted)
     except RuntimeError as error:
-        raise RequestError(f"there is no device {wanted!r}", "write device = auto, cpu, cuda or cuda:0") from error
-    if device.type not in ("cpu", "cuda"):
-        raise RequestError(f"device {wanted!r} is not supported", "write device = auto, cpu, cuda or cuda:0")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise RequestError(f"there is no device {wanted!r}", f"write device = {KNOWN}") from error
+    if device.type not in ("cpu", *KINDS):
+        raise RequestError(f"device {wanted!r} is not supported", f"write device = {KNOWN}")
+    if device.type in KINDS and (device.index or 0) >= (there := device_count(device.type)):
         raise RequestError(
-            f"device {wanted!r} was asked for, but PyTorch sees {torch.cuda.device_count()} CUDA devices",
+            f"device {wanted!r} was asked for, but PyTorch sees {there} {device.type.upper()} devices",
             "write device=cpu (or device=auto), or look at `muomni doctor`",
         )
     return device
+
+
+def device_count(kind: str) -> int:
+    """Number of devices of a kind of :data:`KINDS` on this machine, as far as this PyTorch knows them."""
+    if kind == "mps":
+        return int(torch.backends.mps.is_available())
+    return torch.cuda.device_count() if kind == "cuda" else torch.xpu.device_count()
 
 
 def set_threads(threads: int) -> None:
@@ -44,7 +54,9 @@ def set_threads(threads: int) -> None:
 @cache
 def multiplies_bf16(kind: str) -> bool:
     """Whether devices of this kind (``"cpu"``, ``"cuda"``) have bfloat16 instructions. On a CPU without them, PyTorch's
-    bfloat16 products are some fifty times slower than fp32."""
+    bfloat16 products are some fifty times slower than fp32; on MPS they are not known to be faster."""
+    if kind in ("mps", "xpu"):
+        return kind == "xpu"
     if kind == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     has_onednn: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
@@ -69,6 +81,10 @@ def memory_bytes(device: torch.device) -> int:
     the system drops when it needs the space."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
+    if device.type == "mps":
+        return torch.mps.driver_allocated_memory()
+    if device.type == "xpu":
+        return int(torch.xpu.max_memory_allocated(device))
     info = psutil.Process().memory_info()
     return int(info.rss - getattr(info, "shared", 0))  # only Linux tells them apart
 
@@ -84,6 +100,8 @@ def total_memory(device: torch.device) -> int:
     """Bytes of memory that the device has, used or not."""
     if device.type == "cuda":
         return int(torch.cuda.get_device_properties(device).total_memory)
+    if device.type == "xpu":
+        return int(torch.xpu.get_device_properties(device).total_memory)
     return int(psutil.virtual_memory().total)
 
 

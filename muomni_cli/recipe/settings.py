@@ -98,8 +98,20 @@ class TrainSettings(Settings):
     )
     compile: bool = Field(False, description="torch.compile: slow start, faster steps")
     checkpoint_activations: bool = Field(False, description="recompute activations: less memory, slower steps")
-    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description='"auto", "cpu", "cuda" or "cuda:1"')
-    threads: int = Field(0, ge=0, le=1024, description="CPU threads; 0 for all cores")
+    device: str = Field(
+        "auto",
+        pattern=r"^(auto|cpu|mps|(cuda|xpu)(:\d+)?)$",
+        description='"auto", "cpu", "cuda", "cuda:1", "mps" (Apple) or "xpu" (Intel)',
+    )
+    threads: int = Field(0, ge=0, le=1024, description="CPU threads of a process; 0 for all cores")
+    parallel: Literal["auto", "ddp", "fsdp"] = Field(
+        "auto",
+        description="several processes: ddp, each holds the whole model; fsdp, each holds a share; auto: ddp if the "
+        "model and its optimizer fit into 60 % of a device",
+    )
+    timeout: float = Field(
+        600.0, ge=5, le=1e6, description="several processes: seconds that one waits for another within a step"
+    )
     log_every: int = Field(10, ge=1, le=MAX_STEPS, description="steps between lines of metrics")
     val_every: int = Field(100, ge=0, le=MAX_STEPS, description="steps between validations; 0 for none")
     save_every: int = Field(100, ge=0, le=MAX_STEPS, description="steps between checkpoints; 0 for the last step only")

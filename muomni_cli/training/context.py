@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -38,6 +38,7 @@ from muomni_cli.runs.run import RunFolder, code_shape
 from muomni_cli.speech.asr import OTHERS
 from muomni_cli.speech.wer import NO_VOCODER_MESSAGE, wer_evaluator
 from muomni_cli.training.base_model import load_pretrained
+from muomni_cli.training.distributed.strategy import Strategy
 
 if TYPE_CHECKING:
     from muomni_cli.recipe import Recipe, TrainSettings
@@ -70,6 +71,7 @@ class TrainingContext:
         learn_tokenizer: trains the tokenizer if the run has none; without it, a missing tokenizer is an error.
         trial: a dry run: nothing is saved, and missing parts are replaced by untrained ones.
         drawn: what was drawn from the data before training was resumed.
+        strategy: one process, or how several train this stage together.
     """
 
     recipe: Recipe
@@ -84,6 +86,7 @@ class TrainingContext:
     learn_tokenizer: Callable[[], Tokenizer] | None = None
     trial: bool = False
     drawn: Drawn = ()
+    strategy: Strategy = field(default_factory=Strategy)
 
     def tokenizer(self) -> Tokenizer:
         """The run's tokenizer, trained now if ``learn_tokenizer`` is set. RequestError if it is missing."""

@@ -199,7 +199,7 @@ def _train(trainer: Trainer, steps: Sequence[int]) -> list[tuple[float, float, i
     with Prefetch(trainer.objective, steps, accumulate=trainer.settings.accumulate, pin=cuda) as coming:
         for step in steps:
             begin = time.perf_counter()
-            batches = coming.next()
+            batches = coming.next().batches
             trainer.stepper.step(step, batches)
             names, values = trainer.stepper.read_window()
             loss = dict(zip(names, values.tolist()[1:], strict=True)).get("loss", math.nan)  # waits for the device

@@ -19,16 +19,19 @@ from muomni_cli.core.files import replacing, write_bytes
 from muomni_cli.core.stopping import NAMES
 from muomni_cli.data.batches import Drawn, drawn_until
 from muomni_cli.nn.device import autocast, memory_bytes, multiplies_bf16, ran_out_of_memory, release_memory
-from muomni_cli.runs.checkpoint import load_model, model_tensors, read_checkpoint, write_checkpoint
+from muomni_cli.runs.checkpoint import read_checkpoint, write_checkpoint
 from muomni_cli.runs.listing import MetricsLog
 from muomni_cli.runs.run import BEST, LAST
 from muomni_cli.training.callbacks import CallbackList, Display
+from muomni_cli.training.distributed.strategy import Sections
+from muomni_cli.training.mfu import peak_flops
 from muomni_cli.training.processes import BrokenOffError, StoppedError, StopRequests
 from muomni_cli.training.step import AsyncMetrics, Prefetch, Stepper
 
 if TYPE_CHECKING:
     from muomni_cli.training.context import TrainingContext
 
+PROFILE_AFTER, PROFILED = 4, 3  # steps before and in a trace
 RELEASE_EVERY = 20  # steps; each release costs some 0.05 s of page faults for every 250 MB that are used again
 
 
@@ -36,7 +39,7 @@ class Trainer:
     """Trains one stage and writes its metrics, checkpoints and samples into ``folder``.
 
     ``about``: fields of the checkpoint header besides step, best loss and the like. ``command``: continues this stage.
-    ``drawn``: what the checkpoint to resume from has drawn from the data.
+    ``drawn``: what the checkpoint to resume from has drawn from the data. ``profile``: write a trace of a few steps.
     """
 
     def __init__(
@@ -50,6 +53,7 @@ class Trainer:
         callbacks: CallbackList,
         display: Display,
         drawn: Drawn = (),
+        profile: bool = False,
     ) -> None:
         self.objective, self.context = objective, context
         self.settings, self.device = context.settings, context.device
@@ -57,15 +61,19 @@ class Trainer:
         self.about, self.command = about, command
         self.callbacks, self.display, self.drawn = callbacks, display, drawn
         self.metrics = MetricsLog(folder / "metrics.jsonl")
-        self.stepper = Stepper(objective, self.settings, self.device)
+        self.strategy = context.strategy
+        self.main = self.strategy.main  # the process that writes files
+        self.stepper = Stepper(objective, self.settings, self.device, self.strategy)
         self.best = math.inf
         self._readback: AsyncMetrics[tuple[int, int, int, list[str]]] = AsyncMetrics(self.device)  # see _report
         self._seconds = 0.0  # trained so far, over all sessions
         self._items = 0
         self._begin = self._mark = time.perf_counter()
-        self._done = self._first = 0  # steps, in total and before this session
+        self._done = self._first = self._saved = 0  # steps, in total, before this session and in the last checkpoint
         self._stop = StopRequests(display.say)
         self._changes: list[str] = []  # what a resumed training does otherwise than before, to be said
+        self._profile = profile
+        self._peak = 0.0  # operations per second of the device
         self._pending: list[str] = []  # what is to be done after the last step: ``validate``, ``sample``
 
     def run(self, *, resume: bool = False, begin: Callable[[], None] = lambda: None) -> int:
@@ -80,9 +88,13 @@ class Trainer:
             RequestError: the checkpoint cannot be resumed, or memory ran out.
         """
         torch.manual_seed(self.context.seed)
-        self._done = self._first = self._restore() if resume else 0
-        begin()
-        self.metrics.cut(self._done)
+        self._done = self._first = self._saved = self._restore() if resume else 0
+        if self.main:
+            begin()
+            self.metrics.cut(self._done)
+        if self.device.type == "cuda":  # on a CPU, which shares its cores, the figure would say little
+            self._peak, _ = peak_flops(self.device, self.settings.precision)
+            self.stepper.counts_flops = True
         self._begin = self._mark = time.perf_counter()
         with self.display:
             if self.settings.precision == "bf16" and not multiplies_bf16(self.device.type):
@@ -94,6 +106,7 @@ class Trainer:
                 asked = self._train()
             except BaseException as error:
                 with suppress(MuomniError):  # such as a full disk: report the first error
+                    self._rescue(error)
                     self.callbacks.call(lambda callback: callback.on_end(self._done, "failed"))
                 if ran_out_of_memory(error):
                     raise RequestError(
@@ -101,6 +114,8 @@ class Trainer:
                         "raise accumulate, lower batch_size, or set checkpoint_activations=true",
                     ) from error
                 raise
+            finally:
+                self.strategy.close()
             self.callbacks.call(lambda callback: callback.on_end(self._done, "stopped" if asked else "finished"))
         if asked:
             raise StoppedError(
@@ -114,19 +129,28 @@ class Trainer:
     def _train(self) -> signal.Signals | None:
         """Run the remaining steps; returns the signal that stopped them, if any."""
         steps, cuda = self.settings.steps, self.device.type == "cuda"
-        coming = Prefetch(self.objective, range(self._done, steps), accumulate=self.settings.accumulate, pin=cuda)
-        with self._stop as stop, coming as batches:
+        micro = self.settings.accumulate
+        coming = Prefetch(self.objective, range(self._done, steps), accumulate=micro, pin=cuda, strategy=self.strategy)
+        asked: signal.Signals | None = None
+        with self._stop as stop, coming as batches, self._profiled() as profiled:
             if self._pending:
                 self._evaluate(self._done)
                 self._apart(self.save, self._done)
-            while self._done < steps and stop.asked is None:
-                micro = batches.next()
-                self.stepper.step(self._done, micro)
-                self._items += sum(batch.items for batch in micro)
+            while (asked := self.strategy.agree_to_stop(stop.asked)) is None and self._done < steps:
+                coming_step = batches.next()
+                self.strategy.progressed()
+                self.strategy.seed_step(self.context.seed, self._done)
+                self.stepper.step(self._done, coming_step.batches, coming_step.weight)
+                self._items += coming_step.items
                 self._done += 1
+                self.strategy.progressed()
+                profiled()
                 self.display.advance(self._done)
                 self._between_steps(self._done)
-        return stop.asked
+            if asked is not None and self._saved != self._done:
+                self._apart(self.save, self._done)
+            self.saved(wait=True)
+        return asked
 
     def _between_steps(self, done: int) -> None:
         last = done == self.settings.steps
@@ -142,10 +166,11 @@ class Trainer:
         if done % RELEASE_EVERY == 0:
             release_memory(self.device)
         self._report()
+        self.saved()
         work = {"validate": self.settings.val_every, "sample": self.settings.sample_every}
         self._pending = [name for name, every in work.items() if due(every)]
         self._evaluate(done)
-        if due(self.settings.save_every) or last or self._stop.asked:
+        if due(self.settings.save_every) or last:
             self._apart(self.save, done)
 
     def _evaluate(self, done: int) -> None:
@@ -183,42 +208,96 @@ class Trainer:
             **({"steps_without_targets": idle} if idle else {}),
             "lr": self.stepper.optimizers.lr(step - 1),
             f"{self.objective.unit}/s": items / max(now - self._mark, 1e-9),
+            **self._utilization(items / max(now - self._mark, 1e-9)),
             "memory": memory_bytes(self.device),
             "time": round(self._elapsed(), 3),
         }
         self._mark = now
+        if not self.main:
+            return
         self.metrics.write(step, metrics)
         a_step = (now - self._begin) / max(1, step - self._first)
         self.display.log(step, metrics, a_step * (self.settings.steps - step))
         self.callbacks.call(lambda callback: callback.on_log(step, metrics))
 
+    def _utilization(self, rate: float) -> dict[str, float]:
+        """MFU at ``rate`` items per second in all processes, where it is known."""
+        if not self._peak or self.stepper.flops is None or not self.stepper.flops[1]:
+            return {}
+        flops, items = self.stepper.flops
+        return {"mfu": rate * flops / items / (self._peak * self.strategy.world_size)}
+
+    @contextmanager
+    def _profiled(self) -> Iterator[Callable[[], object]]:
+        """What is called after each step; with ``profile``, a trace of some steps for Perfetto."""
+        if not self._profile:
+            yield lambda: None
+            return
+        from torch.profiler import ProfilerActivity, profile, schedule
+
+        path = self.folder / f"trace-{self.strategy.rank}.json.gz"
+        kinds = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if self.device.type == "cuda" else [])]
+
+        def write(finished: profile) -> None:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            finished.export_chrome_trace(str(path))
+            self.display.say(f"wrote {path}: open it at https://ui.perfetto.dev")
+
+        plan = schedule(wait=PROFILE_AFTER, warmup=1, active=PROFILED, repeat=1)
+        with profile(activities=kinds, schedule=plan, on_trace_ready=write) as profiler:
+            yield profiler.step
+
     def validate(self, done: int) -> None:
         """Validate after ``done`` steps, and save the weights if they are the best so far."""
         with self._evaluation_mode(done):
-            metrics = self.objective.validate()
+            metrics = self.strategy.same(self.objective.validate())
         better = metrics["loss"] < self.best
         if better:
             self.best = metrics["loss"]
-            write_checkpoint(self.folder / BEST, self._header(done), self._weights())
+            weights = self.strategy.gather(self._weights)
+            if self.main:
+                write_checkpoint(self.folder / BEST, self._header(done), weights)
+        if not self.main:
+            return
         self.metrics.write(done, {**{f"val_{k}": v for k, v in metrics.items()}, "time": round(self._elapsed(), 3)})
         self.display.validation(done, metrics, best=better)
         self.callbacks.call(lambda callback: callback.on_validation(done, metrics))
 
     def sample(self, done: int) -> None:
         with self._evaluation_mode(done):
-            samples = list(self.objective.samples(done))
+            samples = list(self.objective.samples(done)) if self.main else []
         for sample in samples:
             content = sample.content if isinstance(sample.content, bytes) else sample.content.encode()
             write_bytes(self.folder / "samples" / f"{done:06}-{sample.name}", content)
 
     def save(self, done: int) -> None:
         """Write the checkpoint of ``done`` steps, from which training resumes bit for bit."""
+        self.saved(wait=True)
+        self._saved = done
+        if self.strategy.save(self.last, self._header(done), self._state):
+            self._after_save(done)
+
+    def saved(self, *, wait: bool = False) -> None:
+        """Report a checkpoint that was written in the background."""
+        if self.strategy.saved(wait=wait):
+            self._after_save(self._saved)
+
+    def _rescue(self, error: BaseException) -> None:
+        """Save what is whole when another process is lost: the work since the last checkpoint is not."""
+        if self.main and self.stepper.clean and self._saved < self._done and self.strategy.keeps_weights(error):
+            self.stepper.window, self.stepper.count = {}, 0  # sums of this process alone
+            write_checkpoint(self.last, self._header(self._done), self._state())
+            self._after_save(self._done)
+
+    def _state(self) -> Sections:
         rng = {"cpu": torch.get_rng_state()}
         if self.device.type == "cuda":
             rng["cuda"] = torch.cuda.get_rng_state(self.device)
         state = {"optim": self.stepper.optimizers.state_tensors(), "rng": rng}
-        write_checkpoint(self.last, self._header(done), {**self._weights(), **state, "log": self.stepper.window})
-        if not self.settings.val_every:  # else a stale best checkpoint would be preferred to this one
+        return {**self._weights(), **state, "log": self.stepper.sums()}
+
+    def _after_save(self, done: int) -> None:
+        if self.main and not self.settings.val_every:  # else a stale best checkpoint would be preferred to this one
             (self.folder / BEST).unlink(missing_ok=True)
         self.callbacks.call(lambda callback: callback.on_checkpoint(done, self.last))
 
@@ -231,7 +310,7 @@ class Trainer:
                 f"{self.last} was trained with seed {header['seed']}, not {self.context.seed}",
                 "leave the seed as it was, or train again with --force",
             )
-        load_model(self.objective.module, checkpoint)
+        self.strategy.load_model(self.objective.module, checkpoint)
         rng = checkpoint.section("rng")
         if not rng:
             raise RequestError(
@@ -252,7 +331,8 @@ class Trainer:
                 f"{self.last} cannot be continued with these settings: it has no {error.args[0]!r}",
                 "leave optimizer and ema as they were, or train again with --force",
             ) from error
-        stepper.window = {name: t.to(self.device) for name, t in checkpoint.section("log").items()}
+        if self.main:  # what is in it is the sum of all processes
+            stepper.window = {name: t.to(self.device) for name, t in checkpoint.section("log").items()}
         self.best = math.inf if best is None or not self.settings.val_every else float(best)
         self._seconds = float(header["seconds"])
         self._pending = [name for name in header.get("pending", []) if name in ("validate", "sample")]
@@ -279,9 +359,9 @@ class Trainer:
                 )
         return found
 
-    def _weights(self) -> dict[str, Mapping[str, torch.Tensor]]:
+    def _weights(self) -> Sections:
         ema = self.stepper.ema
-        return {"model": model_tensors(self.objective.module), "ema": ema.average if ema else {}}
+        return {"model": self.strategy.tensors(self.objective.module), "ema": ema.average if ema else {}}
 
     def _header(self, done: int) -> dict[str, Any]:
         return {
@@ -315,7 +395,9 @@ class Trainer:
             torch.compiler.set_stance("force_eager") if self.settings.compile else nullcontext(),
             autocast(self.device, self.settings.precision),
             ema.applied() if ema else nullcontext(),
-            self._stop.breaking_off(),  # innermost: nothing breaks off the exchange of the weights
+            self.strategy.evaluating(),
+            # Innermost: nothing breaks off the exchange of the weights. Of several processes, none leaves the others.
+            self._stop.breaking_off() if self.strategy.world_size == 1 else nullcontext(),
         ):
             torch.manual_seed(self.context.seed + done)
             yield
@@ -326,6 +408,15 @@ class Trainer:
         if bad_step < 0:
             return
         path = self.folder / f"bad-batch-{bad_step + 1}.safetensors"
+        if self.main:
+            self._keep_batch(bad_step, path)
+        kept = f"the checkpoint {self.last} is good" if self.last.is_file() else "no checkpoint had been written yet"
+        raise MuomniError(
+            f"loss or gradient was not finite in step {bad_step + 1}; its batch is in {path}; {kept}",
+            "try a lower lr, a smaller clip, precision=fp32, or look into the batch; then use --resume or --force",
+        )
+
+    def _keep_batch(self, bad_step: int, path: Path) -> None:
         tensors = {
             f"{micro}.{name}": tensor.contiguous()
             for micro in range(self.settings.accumulate)
@@ -333,8 +424,3 @@ class Trainer:
         }
         with replacing(path) as temporary:
             save_file(tensors, temporary)
-        kept = f"the checkpoint {self.last} is good" if self.last.is_file() else "no checkpoint had been written yet"
-        raise MuomniError(
-            f"loss or gradient was not finite in step {bad_step + 1}; its batch is in {path}; {kept}",
-            "try a lower lr, a smaller clip, precision=fp32, or look into the batch; then use --resume or --force",
-        )

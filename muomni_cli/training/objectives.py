@@ -28,6 +28,7 @@ from muomni_cli.data.batches import Window
 from muomni_cli.data.conversations import OmniExample, open_omni_data
 from muomni_cli.data.media import modality_of
 from muomni_cli.data.text import ValidationText
+from muomni_cli.nn.collectives import share, totals
 from muomni_cli.omni import OmniModel
 from muomni_cli.training.step import to_device
 
@@ -130,7 +131,7 @@ class NextToken:
             batch = to_device(to_batch(window.tokens, window.mask), device)
             return summed_loss(self._thinker, batch.tensors).double()
 
-        return self._held_out.measure(nats)
+        return self._held_out.measure(nats, share, totals)
 
     def samples(self, step: int) -> Iterable[Sample]:  # noqa: ARG002
         prompts = list(self._settings.sample_prompts)
@@ -187,6 +188,7 @@ class AnswerTrace:
         self.blocks: Sequence[nn.Module] = [
             block for part in (omni.thinker, *omni.encoders.values()) for block in getattr(part, "blocks", ())
         ]
+        self.always_run: Sequence[nn.Module] = list(getattr(omni.thinker, "blocks", ()))
         self.adamw_params = frozenset(
             f"{name}.{table}"
             for name, part in (("thinker", omni.thinker), *((f"encoders.{m}", e) for m, e in omni.encoders.items()))
@@ -204,10 +206,10 @@ class AnswerTrace:
         conversations, given = [], []
         for place in range(len(rows) * micro // shares, len(rows) * (micro + 1) // shares):
             example = self._data.train[rows[place]]
-            share = share_of(self._settings.word_dropout, (modality for modality, _ in example.media))
+            hidden = share_of(self._settings.word_dropout, (modality for modality, _ in example.media))
             rng = np.random.default_rng((self._context.seed, step, place))  # independent of micro-batching
             conversations.append(example)
-            given.append(hide_words(example.ids, example.answer, share, self._tokenizer.specials, rng))
+            given.append(hide_words(example.ids, example.answer, hidden, self._tokenizer.specials, rng))
         return self._collate(conversations, given)
 
     def size(self, step: int) -> int:
@@ -227,8 +229,9 @@ class AnswerTrace:
         wanted = self._settings.val_batches or len(batches)
         if wanted < len(batches):  # spread evenly over the lengths
             batches = [batches[int(place)] for place in np.linspace(0, len(batches) - 1, wanted)]
-        nats, tokens, right, count = np.zeros((4, len(names)))
-        for rows in batches:
+        sums = np.zeros((4, len(names)))
+        nats, tokens, right, count = sums
+        for rows in share(batches):
             batch = self._collate([conversations[row] for row in rows])
             logits = self._logits(batch)
             targets = batch.tensors["targets"].to(logits.device)
@@ -242,6 +245,7 @@ class AnswerTrace:
                 tokens[source] += batch.host["answers"][place]
                 right[source] += wrong[place] == 0
                 count[source] += 1
+        nats, tokens, right, count = np.array(totals(sums.ravel().tolist())).reshape(sums.shape)
         found = {"loss": float(nats.sum() / tokens.sum())}  # every conversation has a token to learn
         for source, name in enumerate(names):
             if count[source]:

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from muomni_cli.nn.device import quick_dtype
+from muomni_cli.training.distributed.strategy import Strategy
 
 if TYPE_CHECKING:
     from muomni_cli.recipe import TrainSettings
@@ -63,6 +64,7 @@ class Muon(torch.optim.Optimizer):
     """
 
     skip: Tensor | None = None  # scalar on the device; where true, step() changes neither weights nor state
+    strategy = Strategy()  # whether the parameters are whole matrices
 
     def __init__(
         self,
@@ -83,11 +85,13 @@ class Muon(torch.optim.Optimizer):
             by_shape: dict[torch.Size, list[Tensor]] = {}
             for p in group["params"]:
                 if p.grad is not None:
-                    by_shape.setdefault(p.shape, []).append(p)
-            for params in by_shape.values():
-                self._step_shape(params, group["lr"], group["momentum"], group["weight_decay"])
+                    by_shape.setdefault(self.strategy.whole_shape(p), []).append(p)
+            for shape, params in by_shape.items():
+                self._step_shape(params, shape, group["lr"], group["momentum"], group["weight_decay"])
 
-    def _step_shape(self, params: list[Tensor], lr: float, momentum: float, weight_decay: float) -> None:
+    def _step_shape(
+        self, params: list[Tensor], shape: torch.Size, lr: float, momentum: float, weight_decay: float
+    ) -> None:
         grads = [p.grad for p in params if p.grad is not None]
         for p in params:
             if "momentum" not in self.state[p]:
@@ -96,8 +100,10 @@ class Muon(torch.optim.Optimizer):
         if self.skip is not None:  # keep NaN out of the average and the weights
             grads = [torch.where(self.skip, buffer, grad) for buffer, grad in zip(buffers, grads, strict=True)]
         torch._foreach_lerp_(buffers, grads, 1 - momentum)
-        updates = orthogonalize(torch.stack(torch._foreach_lerp(grads, buffers, momentum))).to(params[0].dtype)
-        rows, columns = params[0].shape
+        stacked = torch.stack(torch._foreach_lerp(grads, buffers, momentum))
+        whole = orthogonalize(self.strategy.gather_matrices(stacked, shape)).to(params[0].dtype)
+        updates = self.strategy.own_rows(whole, stacked.shape[1])
+        rows, columns = shape
         scale = lr * max(1.0, rows / columns) ** 0.5
         go = 1.0 if self.skip is None else (~self.skip).to(params[0].dtype)
         torch._foreach_mul_(params, 1 - go * (lr * weight_decay))
@@ -111,16 +117,32 @@ def scale_of(name: str, scales: Mapping[str, float]) -> float:
     return next((scales[prefix] for prefix in prefixes if prefix in scales), 1.0)
 
 
-class Optimizers:
-    """The optimizers of one stage, stepped together; ``adamw_params`` are excluded from Muon."""
+def freeze(module: nn.Module, scales: Mapping[str, float]) -> None:
+    """No gradients for parameters whose learning rate is scaled by 0."""
+    for name, p in module.named_parameters():
+        if scale_of(name, scales) == 0:
+            p.requires_grad_(False)
 
-    def __init__(self, module: nn.Module, settings: TrainSettings, adamw_params: frozenset[str] = frozenset()) -> None:
+
+class Optimizers:
+    """The optimizers of one stage, stepped together; ``adamw_params`` are excluded from Muon. ``strategy``: which part
+    of each parameter is updated here. Parameters without a gradient (:func:`freeze`) are left out.
+
+    Attributes:
+        names: the trained parameters, or the parts of them that are updated here.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        settings: TrainSettings,
+        adamw_params: frozenset[str] = frozenset(),
+        strategy: Strategy | None = None,
+    ) -> None:
         self.settings = settings
+        self._strategy = strategy = strategy or Strategy()
         self._scales = {name: scale_of(name, settings.lr_scale) for name, _ in module.named_parameters()}
-        for name, p in module.named_parameters():
-            if self._scales[name] == 0:
-                p.requires_grad_(False)
-        self.names = {name: p for name, p in module.named_parameters() if p.requires_grad}
+        self.names = {name: strategy.local(p) for name, p in module.named_parameters() if p.requires_grad}
         unknown = adamw_params - dict(module.named_parameters(remove_duplicate=False)).keys()
         assert not unknown, f"adamw_params names no parameters: {sorted(unknown)}"
         embeddings = {id(layer.weight) for layer in module.modules() if isinstance(layer, nn.Embedding)}
@@ -136,7 +158,9 @@ class Optimizers:
             # fused: only this variant can skip a step on the device (``found_inf``)
             self.named["adamw"] = torch.optim.AdamW(groups, settings.lr, settings.betas, settings.eps, fused=True)
         if hidden:
-            self.named["muon"] = Muon(self._groups(hidden, settings.weight_decay), settings.muon_lr)
+            muon = Muon(self._groups(hidden, settings.weight_decay), settings.muon_lr)
+            muon.strategy = strategy
+            self.named["muon"] = muon
         self._peaks = {"adamw": settings.lr, "muon": settings.muon_lr}
 
     def _groups(self, names: list[str], weight_decay: float) -> list[dict[str, Any]]:
@@ -184,15 +208,16 @@ class Optimizers:
             p, optimizer = self.names[parameter], self.named[name]
             if not any(p is own for group in optimizer.param_groups for own in group["params"]):
                 raise KeyError(f"{name} state of {parameter}")
-            optimizer.state[p][key] = value.to(p.device)
+            optimizer.state[p][key] = self._strategy.part(parameter, value).to(p.device)
 
 
 class Ema:
-    """Exponential moving average of ``module``'s trained parameters."""
+    """Exponential moving average of the trained parameters ``params``, by name, or of the parts that ``strategy`` keeps
+    in this process."""
 
-    def __init__(self, module: nn.Module, decay: float) -> None:
-        self.decay = decay
-        self.params = {name: p for name, p in module.named_parameters() if p.requires_grad}
+    def __init__(self, params: Mapping[str, Tensor], decay: float, strategy: Strategy | None = None) -> None:
+        self.decay, self._strategy = decay, strategy or Strategy()
+        self.params = dict(params)
         self.average = {name: p.detach().float().clone() for name, p in self.params.items()}
 
     @torch.no_grad()
@@ -215,7 +240,7 @@ class Ema:
     def load(self, tensors: Mapping[str, Tensor]) -> None:
         """Restore the averages from a checkpoint. KeyError for a missing name."""
         for name, average in self.average.items():
-            average.copy_(tensors[name])
+            average.copy_(self._strategy.part(name, tensors[name]))
 
     @torch.no_grad()
     def _write(self, values: list[Tensor]) -> None:

@@ -7,11 +7,11 @@ import hashlib
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
@@ -27,12 +27,12 @@ from muomni_cli.data.conversations import omni_fingerprint
 from muomni_cli.data.sources import open_sources
 from muomni_cli.data.text import train_tokenizer
 from muomni_cli.models.locate import model_named
-from muomni_cli.nn.device import choose_device, memory_bytes, memory_errors_told, set_threads, total_memory
+from muomni_cli.nn.device import memory_bytes, memory_errors_told, set_threads, total_memory
 from muomni_cli.omni import OmniModel
 from muomni_cli.recipe import resolved_toml
 from muomni_cli.recipe.model import OMNI, SPEAKING, parts_of, stages_of
 from muomni_cli.registry.registry import did_you_mean, resolve
-from muomni_cli.runs.checkpoint import build_part, build_without_memory, open_part
+from muomni_cli.runs.checkpoint import build_part, build_without_memory, open_part, parameters_of
 from muomni_cli.runs.run import (
     BEST,
     LAST,
@@ -47,6 +47,8 @@ from muomni_cli.runs.run import (
 from muomni_cli.training.base_model import PretrainedModel, load_pretrained
 from muomni_cli.training.callbacks import CallbackList, Display, RunRecorder
 from muomni_cli.training.context import TrainingContext, part_arguments
+from muomni_cli.training.distributed.choice import strategy_for
+from muomni_cli.training.distributed.group import Group, join_group
 from muomni_cli.training.dry_run import DryRun, dry_run
 from muomni_cli.training.loop import Trainer
 from muomni_cli.training.objectives import AnswerTrace
@@ -57,6 +59,7 @@ if TYPE_CHECKING:
 
 TRIAL_CHARS = 10_000_000  # most characters to train a temporary tokenizer on (dry run)
 CPU = torch.device("cpu")
+ROOM = 0.6  # of a device's memory for what does not depend on the batch
 LESS_MEMORY = "lower batch_size or the sizes of its part, raise accumulate, or set checkpoint_activations=true"
 
 
@@ -91,7 +94,7 @@ class Job:
         return self.run.stage(self.stage) / LAST
 
 
-def train(jobs: Sequence[Job], *, resume: bool = False, force: bool = False) -> None:
+def train(jobs: Sequence[Job], *, resume: bool = False, force: bool = False, profile: bool = False) -> None:
     """Train stages of one run, one after the other.
 
     Other processes may train other stages of the run at the same time, except with ``force`` or for a tokenizer, on
@@ -101,6 +104,7 @@ def train(jobs: Sequence[Job], *, resume: bool = False, force: bool = False) -> 
         jobs: at least one.
         resume: continue an unfinished stage, or a finished one if the recipe now has more steps.
         force: train again in place; a stage's old files are removed once the stage has been opened.
+        profile: write a trace of a few steps of each stage beside its checkpoints.
 
     Raises:
         RequestError: a stage is unfinished, differs from the run, or is locked by another process.
@@ -109,14 +113,35 @@ def train(jobs: Sequence[Job], *, resume: bool = False, force: bool = False) -> 
     again = frozenset(job.stage for job in jobs) if force else frozenset[str]()
     for job in jobs:
         _ = job.chosen  # an unknown stage is an error before anything is written
-    with stage_lock(jobs[0].run.root) if force else nullcontext():
+    timeout = max(job.recipe.train_for(job.stage).timeout for job in jobs)
+    with join_group(timeout) as group, _lock(jobs[0], group, "") if force else nullcontext():
         for job in jobs:
+            group.wait()
             whole_run = job.kind == "tokenizer" and job.run.status(job.stage) != "finished"
-            with nullcontext() if force else stage_lock(job.run.root, "" if whole_run else job.stage):
-                _train(job, resume=resume, force=force, again=again)
+            with nullcontext() if force else _lock(job, group, "" if whole_run else job.stage):
+                _train(job, group, resume=resume, force=force, again=again, profile=profile)
 
 
-def _train(job: Job, *, resume: bool, force: bool, again: frozenset[str]) -> None:
+def _lock(job: Job, group: Group, stage: str) -> AbstractContextManager[None]:
+    """The lock of a stage, which one process holds for all."""
+    return stage_lock(job.run.root, stage) if group.main else nullcontext()
+
+
+def _train(job: Job, group: Group, *, resume: bool, force: bool, again: frozenset[str], profile: bool) -> None:
+    begin = _beginning(job, resume=resume, force=force, again=again)
+    group.wait()  # all have seen the run as it was
+    if begin == "nothing":
+        return
+    if job.kind == "tokenizer":
+        if group.main:
+            _train_tokenizer(job, again)
+        return
+    with memory_errors_told(f"training {job.stage}", LESS_MEMORY):
+        _train_part(job, group, resume=begin == "resumed", force=force, profile=profile)
+
+
+def _beginning(job: Job, *, resume: bool, force: bool, again: frozenset[str]) -> Literal["nothing", "new", "resumed"]:
+    """How a stage begins in its run, which is not changed."""
     _require_same_parts(job, again if resume else again | {job.stage})
     status, states = job.run.status(job.stage), job.run.model()["stages"]
     if force:
@@ -133,16 +158,13 @@ def _train(job: Job, *, resume: bool, force: bool, again: frozenset[str]) -> Non
                 f"{job.stage} of {job.run.root} is finished; train it again with --force, "
                 "or keep it and train another run with --run NAME"
             )
-            return
+            return "nothing"
     elif status == "unfinished" and not resume and job.last.is_file():
         raise RequestError(
             f"{job.stage} of {job.run.root} is unfinished",
             f"continue it: {job.command} --resume    or start again: {job.command} --force",
         )
-    if job.kind == "tokenizer":
-        _train_tokenizer(job, again)
-        return
-    if resume and not job.last.is_file():
+    if job.kind != "tokenizer" and resume and not job.last.is_file():
         if status != "missing" and "step" in states[job.stage]:  # recorded with every checkpoint
             state = f"is {status} after {states[job.stage]['step']} steps"
             raise RequestError(
@@ -151,8 +173,7 @@ def _train(job: Job, *, resume: bool, force: bool, again: frozenset[str]) -> Non
             )
         if status == "unfinished":
             say(f"{job.stage} of {job.run.root} has no checkpoint yet and starts at the first step")
-    with memory_errors_told(f"training {job.stage}", LESS_MEMORY):
-        _train_part(job, resume=resume and job.last.is_file(), force=force)
+    return "resumed" if resume and job.last.is_file() else "new"
 
 
 def _require_same_parts(job: Job, leave_out: frozenset[str]) -> None:
@@ -182,37 +203,29 @@ def _train_tokenizer(job: Job, again: frozenset[str]) -> None:
     say(f"wrote {job.run.stage(job.stage)} ({tokenizer.vocab_size:,} tokens)")
 
 
-def _train_part(job: Job, *, resume: bool, force: bool) -> None:
+def _train_part(job: Job, group: Group, *, resume: bool, force: bool, profile: bool) -> None:
     drawn = _drawn(job) if resume else []
-    context = _context(job, partial(_learn_first, job, alone=force), drawn=drawn)
-    objective = _objective(job, context)
     folder = job.run.stage(job.stage)
-    part: dict[str, Any] | None = None
-    about: dict[str, Any] = {}
-    if job.chosen is not None:
-        head_metadata = getattr(objective, "head_metadata", None)
-        arguments = part_arguments(job.recipe, job.stage, context)
-        more = arguments if head_metadata is None else {**arguments, "head_metadata": head_metadata}
-        part = part_entry(job.chosen.registered, job.chosen.config, f"{job.stage}/{LAST}", **more)
-    else:
-        base = load_pretrained(context.settings.init)
-        if base is not None and base.give_tokenizer(job.recipe, job.run):
-            say(f"tokenizer: {base.run.stage('tokenizer')}")
-        about["parts"] = _joint_entries(job.recipe, context)
-    fingerprints = _data_fingerprints(job, context)
+    with group.in_turn():
+        context = _context(job, partial(_learn_first, job, alone=force), drawn=drawn, group=group)
+        objective = _objective(job, context)
+        part, about = _entries(job, context, objective)
+        fingerprints = _data_fingerprints(job, context)
     callbacks = [
         (name, resolve(chosen.registered.part.build, f"callback {name}")(chosen.config))
         for name, chosen in job.recipe.callbacks.items()
     ]
+    listed = [("recorder", RunRecorder(job.run, job.stage, part, about)), *callbacks] if group.main else []
     trainer = Trainer(
         objective,
         context,
         folder=folder,
         about={"part": part, "recipe": hashlib.sha256(resolved_toml(job.recipe).encode()).hexdigest()},
         command=job.command,
-        callbacks=CallbackList([("recorder", RunRecorder(job.run, job.stage, part, about)), *callbacks], say),
+        callbacks=CallbackList(listed, say),
         display=Display(job.stage, context.settings.steps),
         drawn=drawn,
+        profile=profile,
     )
 
     def begin() -> None:
@@ -223,12 +236,26 @@ def _train_part(job: Job, *, resume: bool, force: bool) -> None:
         _write_recipe(job, fingerprints)
         job.run.record(job.stage, {"status": "unfinished"}, chat=job.recipe.chat.model_dump(mode="json"))
         count = sum(p.numel() for p in objective.module.parameters())
-        say(f"training {job.stage} ({count:,} parameters) on {context.device} into {folder}")
+        several = f" in {group.world_size} processes ({context.strategy.name})" if group.world_size > 1 else ""
+        say(f"training {job.stage} ({count:,} parameters) on {context.device}{several} into {folder}")
 
     done = trainer.run(resume=resume, begin=begin)
     best = folder / BEST
     also = f" and {best} (step {read_header(best)['step']})" if best.is_file() else ""
     say(f"wrote {trainer.last} (step {done}){also}")
+
+
+def _entries(job: Job, context: TrainingContext, objective: Objective) -> tuple[dict[str, Any] | None, dict[str, Any]]:
+    """What ``model.json`` holds about the part of the stage, and about the stage."""
+    if job.chosen is not None:
+        head_metadata = getattr(objective, "head_metadata", None)
+        arguments = part_arguments(job.recipe, job.stage, context)
+        more = arguments if head_metadata is None else {**arguments, "head_metadata": head_metadata}
+        return part_entry(job.chosen.registered, job.chosen.config, f"{job.stage}/{LAST}", **more), {}
+    base = load_pretrained(context.settings.init)
+    if base is not None and context.strategy.main and base.give_tokenizer(job.recipe, job.run):
+        say(f"tokenizer: {base.run.stage('tokenizer')}")
+    return None, {"parts": _joint_entries(job.recipe, context)}
 
 
 def _drawn(job: Job) -> list[tuple[int, int]]:
@@ -320,12 +347,33 @@ def _try_stage(job: Job, learn: Callable[[], Tokenizer]) -> DryRun:
     return dry_run(objective, context, opening=second, preparing=max(0.0, first - second))
 
 
-def _context(job: Job, learn: Callable[[], Tokenizer], *, trial: bool = False, drawn: Drawn = ()) -> TrainingContext:
+def _context(
+    job: Job,
+    learn: Callable[[], Tokenizer],
+    *,
+    trial: bool = False,
+    drawn: Drawn = (),
+    group: Group | None = None,
+) -> TrainingContext:
+    group = group or Group()
     settings = job.recipe.train_for(job.stage)
-    device = choose_device(settings.device)
-    set_threads(settings.threads)
-    chosen = (job.recipe, job.stage, settings, job.recipe.seed, device, job.run)
-    return TrainingContext(*chosen, reports=True, learn_tokenizer=learn, trial=trial, drawn=drawn)
+    device = group.device(settings.device)
+    set_threads(group.threads(settings.threads))
+    parallel = settings.parallel
+    if parallel == "auto" and group.world_size > 1:
+        parallel = "ddp" if _fits(job, group, device) else "fsdp"
+    strategy = strategy_for(parallel, group, job.stage)
+    chosen = (job.recipe, job.stage, strategy.settings(settings), job.recipe.seed, device, job.run)
+    return TrainingContext(*chosen, reports=True, learn_tokenizer=learn, trial=trial, drawn=drawn, strategy=strategy)
+
+
+def _fits(job: Job, group: Group, device: torch.device) -> bool:
+    """Whether weights, gradients and optimizer of the stage leave room for activations in each process."""
+    counts = parameters_of(job.recipe)
+    own = sum(counts.get(name, 0) for name in ("thinker", *job.recipe.encoders, "projectors"))
+    count = own if job.stage == OMNI else counts.get(job.stage, 0)
+    shared = group.local_world_size if device.type == "cpu" else 1
+    return 4 * 4 * count <= ROOM * total_memory(device) / shared
 
 
 def _objective(job: Job, context: TrainingContext) -> Objective:

@@ -23,6 +23,7 @@ from muomni_audio_encoder.augment import crowd, joined, stripes, vary
 from muomni_audio_encoder.model import AudioEncoder
 from muomni_audio_encoder.recognizer import Recognizer, flat, padded, spelling_loss, summed_loss
 from muomni_cli.api import Batch, Loss, RequestError, Sample
+from muomni_cli.nn.collectives import share, totals
 
 if TYPE_CHECKING:
     from muomni_cli.api import Examples, StageContext
@@ -43,7 +44,7 @@ def edits(one: Sequence[Hashable], other: Sequence[Hashable]) -> int:
 
 
 class ErrorRates:
-    """Accumulates character and word error rates over many transcripts."""
+    """Accumulates character and word error rates over many transcripts, here and in other processes."""
 
     def __init__(self) -> None:
         self._sounds = self._right = 0
@@ -58,7 +59,12 @@ class ErrorRates:
             self._sizes[unit] += len(true)
 
     def rates(self) -> dict[str, float]:
-        """``character_error_rate``, ``word_error_rate``, and ``exact``, the share of sounds without an error."""
+        """``character_error_rate``, ``word_error_rate``, and ``exact``, the share of sounds without an error. All
+        processes call it."""
+        own = [self._sounds, self._right, *self._edits.values(), *self._sizes.values()]
+        self._sounds, self._right, *counts = (round(number) for number in totals(own))
+        self._edits = dict(zip(self._edits, counts[:2], strict=True))
+        self._sizes = dict(zip(self._sizes, counts[2:], strict=True))
         rates = {f"{unit}_error_rate": self._edits[unit] / max(self._sizes[unit], 1) for unit in self._edits}
         return {**rates, "exact": self._right / max(self._sounds, 1)}
 
@@ -132,13 +138,14 @@ class CtcObjective:
         """``loss`` in nats per character, and the error rates of greedy transcripts."""
         nats, characters, errors = 0.0, 0.0, ErrorRates()
         batches = self._val.batches(self._settings.batch_size)
-        for rows in itertools.islice(batches, self._settings.val_batches or None):
+        for rows in share(itertools.islice(batches, self._settings.val_batches or None)):
             scores, lengths = self._scores(rows)
             texts = [self.module.alphabet.encode(self._val.texts[row]) for row in rows]
             nats += spelling_loss(scores, lengths, texts).item()
             characters += weight_of(texts, lengths)
             for said, heard in zip(texts, self._heard(scores, lengths), strict=True):
                 errors.add(self.module.alphabet.decode(said), heard)
+        nats, characters = totals([nats, characters])
         if not characters:
             raise RequestError("every held-out sound is too short for its text", "see it: muomni data check RECIPE")
         return {"loss": nats / characters, **errors.rates()}

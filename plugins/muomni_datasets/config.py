@@ -67,6 +67,13 @@ class JsonLinesConfig(FilesConfig):
     field: str = Field("text", description="field of the text; a.b is the field b of the field a")
 
 
+class ParquetConfig(FilesConfig):
+    """One document a row."""
+
+    column: str = Field("text", min_length=1, description="column of the text")
+    key: str = Field("", description="column of what decides the split, such as a book's name; empty: the text")
+
+
 class ConversationsConfig(FilesConfig):
     """Conversations, as JSON Lines or as plain text with turn prefixes."""
 

@@ -22,6 +22,13 @@ DATASETS = [
         sample="muomni_datasets.samples:json_lines",
     ),
     DatasetPart(
+        name="parquet",
+        doc="Parquet files: one document a row, in a column of your choice (pip install 'muomni[data]')",
+        config=config.ParquetConfig,
+        build="muomni_datasets.parquet:Parquet",
+        sample="muomni_datasets.samples:parquet",
+    ),
+    DatasetPart(
         name="conversations",
         doc="conversations: JSON Lines with messages, or plain text with turn prefixes",
         config=config.ConversationsConfig,

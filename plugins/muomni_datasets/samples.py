@@ -26,6 +26,15 @@ def json_lines(folder: Path) -> Settings:
     return {"path": str(folder)}
 
 
+def parquet(folder: Path) -> Settings:
+    import pyarrow
+    from pyarrow import parquet as files
+
+    texts = [f"The hen laid egg number {number}." for number in range(6)]
+    files.write_table(pyarrow.table({"text": texts}), folder / "texts.parquet", row_group_size=2)
+    return {"path": str(folder)}
+
+
 def conversations(folder: Path) -> Settings:
     _picture("red").save(folder / "hen.png")
     asked = [

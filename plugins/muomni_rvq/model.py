@@ -17,6 +17,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from muomni_cli.api import RequestError
+from muomni_cli.nn.collectives import rank, total, world_size
 from muomni_cli.nn.streaming import CausalStack, CausalStream, ConvNeXt
 from muomni_rvq.plugin import CodecConfig
 
@@ -38,6 +39,7 @@ class ResidualQuantizer(nn.Module):
         self.register_buffer("table", torch.randn(codebooks, size, width) * finer)  # (Q,K,D)
         self.register_buffer("counts", torch.zeros(codebooks, size))  # points per step, averaged
         self.register_buffer("ready", torch.zeros((), dtype=torch.bool))  # whether codes are initialized
+        self._collected: list[tuple[Tensor, Tensor]] = []  # points and codes since the last update
 
     def encode(self, points: Tensor) -> Tensor:
         """(...,D) -> (...,Q) int64: in each codebook the code nearest to the residual."""
@@ -70,24 +72,50 @@ class ResidualQuantizer(nn.Module):
             left = left - F.embedding(nearest(left, table), table)
         self.ready.fill_(True)
 
+    def collect(self, points: Tensor, codes: Tensor) -> None:
+        """Keep (N,D) points and the (N,Q) codes that they were assigned for the next :meth:`update`."""
+        self._collected.append((points.detach().float(), codes))
+
     @torch.no_grad()
-    def update(self, points: Tensor, codes: Tensor) -> None:
-        """Move the codes towards the (N,D) points that were assigned the (N,Q) ``codes``."""
-        left = points.float()
-        for number, code in enumerate(codes.unbind(-1)):
-            table, counts, found = self.table[number], self.counts[number], left
+    def update(self, seed: int, skip: Tensor) -> None:
+        """Move the codes towards all collected points, those of other processes included, unless ``skip`` (a bool
+        scalar) is true. ``seed``: of the points that replace unused codes."""
+        held, self._collected = self._collected, []
+        if not held:
+            return
+        left = torch.cat([points for points, _ in held])
+        codes = torch.cat([codes for _, codes in held])
+        sizes = left.new_zeros(world_size())  # points of each process
+        sizes[rank()] = len(left)
+        residuals: list[Tensor] = []
+        found: list[Tensor] = []  # counts (K,) and sums (K,D) of each codebook
+        for table, code in zip(self.table, codes.unbind(-1), strict=True):
+            residuals.append(left)
+            found += gathered(left, code, self.size)
             left = left - F.embedding(code, table)
-            hits, sums = gathered(found, code, self.size)
-            moved = torch.lerp(hits, counts, self.decay)
-            total = torch.lerp(sums, counts[:, None] * table, self.decay)
-            table.copy_(torch.where(moved[:, None] > 0, total / moved.clamp_min(1e-9)[:, None], table))
-            counts.copy_(moved)
-            if self.revive:  # replace each unused code by a random point, with the mean use
-                mean = len(found) / self.size
-                dead = counts < self.revive * mean
-                drawn = torch.randint(len(found), (self.size,), device=found.device)
-                table.copy_(torch.where(dead[:, None], found[drawn], table))
-                counts.masked_fill_(dead, mean)
+        summed = total(torch.cat([sizes, *(one.flatten() for one in found)]))  # in one reduction
+        flat = torch.split(summed, [one.numel() for one in (sizes, *found)])
+        sizes, hits, sums = flat[0], torch.stack(flat[1::2]), torch.stack(flat[2::2]).view_as(self.table)
+        counts = torch.lerp(hits, self.counts, self.decay)
+        moved = torch.lerp(sums, self.counts[..., None] * self.table, self.decay)
+        table = torch.where(counts[..., None] > 0, moved / counts.clamp_min(1e-9)[..., None], self.table)
+        if self.revive:  # replace each unused code by a random point, with the mean use
+            mean = sizes.sum() / self.size
+            dead = counts < self.revive * mean
+            table = torch.where(dead[..., None], self._drawn(torch.stack(residuals), sizes, seed), table)
+            counts = torch.where(dead, mean, counts)
+        self.table.copy_(torch.where(skip, self.table, table))
+        self.counts.copy_(torch.where(skip, self.counts, counts))
+
+    def _drawn(self, residuals: Tensor, sizes: Tensor, seed: int) -> Tensor:
+        """(Q,K,D) random ones of all processes' points: of (Q,N,D) here and ``sizes`` points in each."""
+        shares = torch.rand(
+            self.codebooks, self.size, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)
+        )
+        drawn = (shares.to(sizes.device) * sizes.sum()).long() - sizes[: rank()].sum().long()
+        own = (drawn >= 0) & (drawn < residuals.shape[1])
+        places = drawn.clamp(0, residuals.shape[1] - 1)[..., None].expand(-1, -1, residuals.shape[2])
+        return total(residuals.gather(1, places) * own[..., None])
 
 
 def nearest(points: Tensor, table: Tensor) -> Tensor:

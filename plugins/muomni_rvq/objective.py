@@ -9,7 +9,7 @@ Shapes: B batch, N samples, T code frames, M mel frames, F mel bins, D width of 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from muomni_cli.api import Batch, Loss, Sample
 from muomni_cli.audio.mel import LogMel
+from muomni_cli.nn.collectives import from_first, share, total, totals
 from muomni_cli.nn.streaming import ConvNeXt
 from muomni_rvq.model import RvqCodec
 
@@ -39,6 +40,7 @@ class Reconstruction:
     def __init__(self, codec: RvqCodec, context: StageContext) -> None:
         self.module = codec
         self.blocks = [layer for layer in codec.modules() if isinstance(layer, ConvNeXt)]
+        self.always_run = ()  # they are called by methods of their own, where no hook gathers a share
         ends = {codec.encoder.patch, codec.inward, codec.outward, codec.decoder.layers[-1]}
         self.adamw_params = frozenset(
             f"{name}.weight" if isinstance(layer, nn.Linear) else f"{name}.proj.weight"
@@ -57,25 +59,29 @@ class Reconstruction:
     def batch(self, step: int, micro: int) -> Batch:
         """Part ``micro`` of the step's ``batch_size`` random crops: ``waves`` (B,N), and ``depths`` (B,), the number of
         codebooks that each is decoded from."""
-        chosen = self._train.batch(step, self._settings.batch_size)
-        shares = self._settings.accumulate
-        rows = range(len(chosen) * micro // shares, len(chosen) * (micro + 1) // shares)
-        draws = [np.random.default_rng([self._seed, step, row]) for row in rows]
-        waves = np.stack([self._crop(chosen[row], rng) for row, rng in zip(rows, draws, strict=True)])
+        shares, size = self._settings.accumulate, self._settings.batch_size
+        rows = range(size * micro // shares, size * (micro + 1) // shares)
+        waves, draws = self._crops(step, rows)
         most, dropout = self._config.codebooks, self._config.codebook_dropout
         depths = [int(rng.integers(1, most + 1)) if rng.random() < dropout else most for rng in draws]
         tensors = {"waves": torch.from_numpy(waves), "depths": torch.tensor(depths)}
         seconds = max(1, round(len(rows) * self._frames * self._config.samples / self._config.sample_rate))
-        return Batch(tensors, float(len(rows)), seconds, {"step": [step], "micro": [micro]})
+        return Batch(tensors, float(len(rows)), seconds, {"step": [step]})
+
+    def _crops(self, step: int, rows: Sequence[int]) -> tuple[NDArray[np.float32], list[np.random.Generator]]:
+        """(B,N) crops of these rows of a step, and the generator of each row after its crop."""
+        chosen = self._train.batch(step, self._settings.batch_size)
+        draws = [np.random.default_rng([self._seed, step, row]) for row in rows]
+        return np.stack([self._crop(chosen[row], rng) for row, rng in zip(rows, draws, strict=True)]), draws
 
     def loss(self, batch: Batch) -> Loss:
         """The mean error over a row's log-mel, summed over rows; and the distance of frames from their codes."""
-        step, micro = batch.host["step"][0], batch.host["micro"][0]
+        step = batch.host["step"][0]
         mel = self._heard(batch.tensors["waves"])
         if self._coded is None:
             self._coded = bool(self.module.quantizer.ready)
         if not self._coded and step >= self._free:
-            self._begin(step, micro)
+            self._begin(step)
         points = self.module.inward(self.module.encoder(mel))
         if self._coded:
             coded, committed = self._through(points, batch.tensors["depths"])
@@ -94,6 +100,10 @@ class Reconstruction:
             logs[f"perplexity_{number}"] = perplexity(counts) * rows
         return Loss(total * rows, logs)
 
+    def after_step(self, step: int, skip: Tensor) -> None:
+        """Move the codes towards the points of the whole step, in all processes."""
+        self.module.quantizer.update(self._seed + step, skip)
+
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
         """Held-out audio through its codes: ``loss``, ``l1`` in nats and ``db`` of the log-mel, each codebook's used
@@ -103,7 +113,8 @@ class Reconstruction:
         """
         config, hits = self._config, torch.zeros_like(self.module.quantizer.counts)
         absolute = squared = count = 0.0
-        for rows in itertools.islice(self._val.batches(self._settings.batch_size), self._settings.val_batches or None):
+        batches = itertools.islice(self._val.batches(self._settings.batch_size), self._settings.val_batches or None)
+        for rows in share(batches):
             waves = [self._val.inputs[row] for row in rows]
             sizes = [-(-wave.size // config.samples) for wave in waves]  # code frames
             padded = np.zeros((len(waves), max(sizes) * config.samples), np.float32)
@@ -118,13 +129,17 @@ class Reconstruction:
             count += apart.numel()
             for number, code in enumerate(codes[real].unbind(-1)):
                 hits[number] += torch.bincount(code, minlength=config.codebook_size)
+        hits = total(hits)
+        absolute, squared, count = totals([absolute, squared, count])
         l1 = absolute / count
         metrics = {"loss": l1 + config.squared * squared / count, "l1": l1 * config.mel_scale}
         metrics["db"] = metrics["l1"] * 10 / float(np.log(10))
         for number, counts in enumerate(hits, 1):
             metrics[f"use_{number}"] = (counts > 0).float().mean().item()
             metrics[f"perplexity_{number}"] = perplexity(counts).item()
-        return metrics | self._understood(self.module) if bool(self.module.quantizer.ready) else metrics
+        if not bool(self.module.quantizer.ready):
+            return metrics
+        return metrics | from_first(lambda: self._understood(self.module))
 
     def samples(self, step: int) -> Iterable[Sample]:  # noqa: ARG002 - log-mel needs a vocoder to be heard
         return ()
@@ -152,19 +167,20 @@ class Reconstruction:
         with torch.no_grad():
             codes = quantizer.encode(exact)
             found = quantizer.looked_up(codes)  # (B,T,Q,D)
-            quantizer.update(exact.flatten(0, 1), codes.flatten(0, 1))
+            quantizer.collect(exact.flatten(0, 1), codes.flatten(0, 1))
         committed = F.mse_loss(exact, found.sum(2))
         kept = torch.arange(quantizer.codebooks, device=depths.device) < depths[:, None]  # (B,Q)
         coded = (found * kept[:, None, :, None]).sum(2)
         return exact + (coded - exact).detach(), committed
 
     @torch.no_grad()
-    def _begin(self, step: int, micro: int) -> None:
-        """Initialize codes by k-means of the frames of this batch and of the next ones."""
+    def _begin(self, step: int) -> None:
+        """Initialize codes by k-means of the frames of this step and of the next ones, the same in every process."""
         config, quantizer = self._config, self.module.quantizer
         found: list[Tensor] = []
         for later in range(BATCHES):
-            waves = self.batch(step + later, micro).tensors["waves"].to(quantizer.table.device)
+            made, _ = self._crops(step + later, range(self._settings.batch_size))
+            waves = torch.from_numpy(made).to(quantizer.table.device)
             found.append(self.module.inward(self.module.encoder(self._heard(waves))).float().flatten(0, 1))
             if sum(map(len, found)) >= POINTS * config.codebook_size:
                 break

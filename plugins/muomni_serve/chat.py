@@ -95,8 +95,10 @@ async def chat(service: Service, request: Request) -> Response:
         if first is not None:
             yield chunks.begin() + chunks.of(first)
             async for piece in stream:
-                count(service, job, piece)
-                yield chunks.of(piece)
+                pieces = [piece, *stream.ready()]  # one write for all that were made meanwhile
+                for one in pieces:
+                    count(service, job, one)
+                yield b"".join(map(chunks.of, pieces))
         yield chunks.end() + DONE
 
     return StreamedResponse(events(), stream, STREAM)
@@ -157,8 +159,9 @@ def audio_form(model: ServedModel, body: ChatRequest) -> str:
     return "pcm" if body.audio.format == "pcm16" else body.audio.format
 
 
-def run(job: ChatJob, model: Model, events: EventStream) -> None:
-    """In the model's thread: all choices, one after the other; each has its own seed."""
+def run(job: ChatJob, model: Model, events: EventStream) -> Iterator[None]:
+    """In the model's thread: all choices, one after the other; each has its own seed. Others take turns at every
+    piece of text."""
     messages = job.answer.messages(job.messages, str(model.engine.chat.get("system") or ""))
     for choice in range(job.choices):
         seed = (job.seed + choice) % 2**64
@@ -176,6 +179,7 @@ def run(job: ChatJob, model: Model, events: EventStream) -> None:
         else:
             for chunk in reply:
                 events.put(ChatEvent(choice, chunk.text, trace=trace()))
+                yield
         answer = reply.answer
         events.put(
             ChatEvent(

@@ -39,7 +39,8 @@ async def beside(worker: ModelWorker, work: Work) -> EventStream:
     def run() -> None:
         failure: ApiError | None = None
         try:
-            work(model, stream)
+            for _ in work(model, stream) or ():
+                pass
         except Abandoned:
             return
         except Exception as error:

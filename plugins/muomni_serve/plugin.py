@@ -51,7 +51,7 @@ def serve(
         typer.Option(
             "--together/--exact",
             help="Decode chats of a model together, or one after the other, with the same bytes whoever else is served "
-            "(default: together, unless the weights are in 8 or 4 bits).",
+            "(default: together, unless that could change an answer).",
         ),
     ] = None,
     language: Annotated[str, typer.Option(help="Language of transcripts, which clients may name.")] = "en",

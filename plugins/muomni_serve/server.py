@@ -6,6 +6,7 @@ import asyncio
 import ipaddress
 import logging
 import socket
+import sys
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from muomni_serve.wyoming_server import WyomingServer
 
 LAST_WORDS = 1.0  # seconds in which the errors of answers that did not end are sent
+# Seconds that a thread may run Python while others wait, a tenth of the default: a model's thread that comes back from
+# a graph of a millisecond would often wait for longer than the graph took.
+SWITCH_INTERVAL = 0.0005
 
 
 class GracefulServer(uvicorn.Server):
@@ -115,6 +119,7 @@ def run(settings: ServeSettings) -> None:
             console.say("warning: everybody who reaches this address can use the server: set --api-key")
         console.say(f"serving {', '.join(service.models)} on {address}/v1 (Ctrl-C stops)")
         server = GracefulServer(make_app(service), service)
+        sys.setswitchinterval(SWITCH_INTERVAL)
         with stopping.handled_otherwise():
             server.run(sockets=[opened])
         service.close()

@@ -125,9 +125,11 @@ def _worker(spec: str | None, model: Model, settings: ServeSettings) -> ModelWor
     def again() -> Model:
         return opened.pop() if opened else load(spec, device=settings.device, threads=settings.threads)
 
-    together = not model.engine.quantized if settings.together is None else settings.together
-    rows = ROWS if together else 1
-    return ModelWorker(again, settings.keep, settings.queue, settings.timeout, rows)
+    together = settings.together
+    if together is None:
+        together = "chat" in model.capabilities and model.engine.alignment is not None
+    threads = model.engine.batches if together else 0
+    return ModelWorker(again, settings.keep, settings.queue, settings.timeout, ROWS, threads)
 
 
 def _entry(name: str, model: Model) -> ModelEntry:

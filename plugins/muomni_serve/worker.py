@@ -1,8 +1,8 @@
 """The threads that run a model, with their queues; what they make is streamed into asyncio.
 
-Requests that decode text alone have threads of their own, so that their rows meet in the model's batch
-(:mod:`muomni_cli.generation.batch`); all others run one after the other. This is the only place that knows how requests
-share a model. Routes hand a :data:`Work` to :meth:`ModelWorker.submit` and read its events from the
+Requests that decode text alone take turns in a thread of their own, so that their rows meet in the model's batch
+(:mod:`muomni_cli.generation.batch`); all others have threads that run one at a time. This is the only place that knows
+how requests share a model. Routes hand a :data:`Work` to :meth:`ModelWorker.submit` and read its events from the
 :class:`EventStream` that they get back.
 """
 
@@ -13,7 +13,8 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -51,7 +52,8 @@ class EventStream:
     seconds: float
     forget: Callable[[EventStream], None]
     abandoned: threading.Event = field(default_factory=threading.Event)
-    _events: asyncio.Queue[Any] = field(default_factory=asyncio.Queue)
+    _events: deque[Any] = field(default_factory=deque)
+    _came: asyncio.Event = field(default_factory=asyncio.Event)
     _until: float = field(init=False)
 
     def __post_init__(self) -> None:
@@ -80,24 +82,37 @@ class EventStream:
 
     def _put(self, event: Any) -> None:
         try:
-            self.loop.call_soon_threadsafe(self._events.put_nowait, event)
+            self.loop.call_soon_threadsafe(self._add, event)
         except RuntimeError as error:  # the loop is closed
             raise Abandoned from error
+
+    def _add(self, event: Any) -> None:
+        self._events.append(event)
+        self._came.set()
 
     def cancel(self, error: ApiError | None = None) -> None:
         """End the work at its next event; the reader gets ``error``, or the end."""
         if not self.abandoned.is_set():
             self.abandoned.set()
-            self._events.put_nowait(_End(error))
+            self._add(_End(error))
         self.forget(self)
+
+    def ready(self) -> Iterator[Any]:
+        """The events that can be had without waiting, but for the end."""
+        while self._events and not isinstance(self._events[0], _End):
+            yield self._events.popleft()
 
     def __aiter__(self) -> AsyncIterator[Any]:
         return self
 
     async def __anext__(self) -> Any:
         """The next event. ApiError if the work failed, was cancelled with one, or took too long."""
+        left = self._until - time.monotonic()
         try:
-            event = await asyncio.wait_for(self._events.get(), max(0.0, self._until - time.monotonic()))
+            if left <= 0 or not self._events:  # a timer costs more than an event, and most are there already
+                self._came.clear()
+                await asyncio.wait_for(self._came.wait(), max(0.0, left))
+            event = self._events.popleft()
         except TimeoutError:
             event = _End(ApiError(408, f"no complete answer within {self.seconds:g} seconds", code="timeout"))
             self.abandoned.set()
@@ -109,40 +124,74 @@ class EventStream:
         raise StopAsyncIteration
 
 
-Work = Callable[[Model, EventStream], None]
-"""What a request has a model do, in a thread of the model: it puts what it makes into the stream."""
+Work = Callable[[Model, EventStream], Iterator[None] | None]
+"""What a request has a model do, in a thread of the model: it puts what it makes into the stream. A generator yields
+where other works may run."""
+
+
+@dataclass(slots=True)
+class RunningWork:
+    """A work that has begun; ``turns``: the rest of it."""
+
+    stream: EventStream
+    turns: Generator[None]
 
 
 class Lane:
     """A queue of works, and the threads that take them from it, which are started when they are needed.
 
     Args:
-        threads: works that run at the same time.
+        rows: works that take turns, in all threads.
+        threads: their number.
         run: takes works from the queue until the worker is closed.
     """
 
-    def __init__(self, threads: int, run: Callable[[Lane], None]) -> None:
-        self.threads, self._run = threads, run
+    def __init__(self, rows: int, threads: int, run: Callable[[Lane], None]) -> None:
+        self.rows = rows
         self.queue: queue.Queue[tuple[EventStream, Work] | None] = queue.Queue()
         self.streams: set[EventStream] = set()  # those whose end was not read
-        self._started: list[threading.Thread] = []
+        self._threads = [
+            threading.Thread(target=run, args=(self,), name=f"muomni-model-{number}", daemon=True)
+            for number in range(threads)
+        ]
+        self._started = False
+        self._idle = 0  # threads that wait for a work
+        self._counting = threading.Lock()
 
     def put(self, stream: EventStream, work: Work) -> None:
         self.streams.add(stream)
         self.queue.put((stream, work))
-        if len(self._started) < min(self.threads, len(self.streams)):
-            thread = threading.Thread(target=self._run, args=(self,), name="muomni-model", daemon=True)
-            self._started.append(thread)
-            thread.start()
+        if not self._started:
+            self._started = True
+            for thread in self._threads:
+                thread.start()
+
+    def take(self, active: int, seconds: float | None) -> tuple[EventStream, Work] | None:
+        """The next work, for a thread with ``active`` ones; waits for ``seconds`` if it has none. None at the end.
+        queue.Empty if there is none, or none for this thread: one without works takes it."""
+        if active:
+            if active * len(self._threads) >= self.rows or self._idle:
+                raise queue.Empty
+            return self.queue.get_nowait()
+        self._count(1)
+        try:
+            return self.queue.get(timeout=seconds)
+        finally:
+            self._count(-1)
+
+    def _count(self, change: int) -> None:
+        with self._counting:
+            self._idle += change
 
     def close(self, until: float) -> None:
         """End the threads at the next events of the works that run; waits for them, but not longer than ``until``."""
         for stream in list(self.streams):
             stream.abandoned.set()
-        for _ in self._started:
-            self.queue.put(None)
-        for thread in self._started:
-            thread.join(max(0.0, until - time.monotonic()))
+        if self._started:
+            for _ in self._threads:
+                self.queue.put(None)
+            for thread in self._threads:
+                thread.join(max(0.0, until - time.monotonic()))
 
 
 class ModelWorker:
@@ -153,14 +202,17 @@ class ModelWorker:
         keep: seconds.
         most: requests that may wait.
         seconds: until an answer must be complete.
-        rows: requests that are decoded together; with 1, everything runs one after the other.
+        rows: requests that are decoded together.
+        threads: that decode them, and as many that do all else; with 0, everything runs one after the other.
     """
 
-    def __init__(self, load: Callable[[], Model], keep: float, most: int, seconds: float, rows: int = 1) -> None:
+    def __init__(
+        self, load: Callable[[], Model], keep: float, most: int, seconds: float, rows: int = 1, threads: int = 0
+    ) -> None:
         self._load, self._keep, self._most, self._seconds = load, keep, most, seconds
-        self.together = rows > 1
-        self._alone = Lane(1, self._run)
-        self._rows = Lane(rows, self._run) if self.together else self._alone
+        self.together = threads > 0
+        self._alone = Lane(max(1, threads), max(1, threads), self._run)
+        self._rows = Lane(rows, threads, self._run) if self.together else self._alone
         self._running: set[EventStream] = set()
         self._model: Model | None = None
         self._opening = threading.Lock()  # of the model, of what runs, and of when it last did
@@ -180,7 +232,7 @@ class ModelWorker:
         """Queue ``work``; called in an event loop. ``together``: it decodes text alone, by replies that the model
         decodes together. ApiError (429) if too many wait already."""
         lane = self._rows if together else self._alone
-        if len(lane.streams) >= self._most + lane.threads:
+        if len(lane.streams) >= self._most + lane.rows:
             raise ApiError(
                 429,
                 f"{self._most} requests wait for this model already: try again later",
@@ -204,20 +256,36 @@ class ModelWorker:
         self._unload()
 
     def _run(self, lane: Lane) -> None:
+        active: list[RunningWork] = []
+        while self._take(lane, active):
+            for one in list(active):
+                if not self._take_turn(one):
+                    active.remove(one)
+                    self._leave(one.stream)
+        for one in active:  # the worker is closed
+            one.turns.close()
+            self._leave(one.stream)
+
+    def _take(self, lane: Lane, active: list[RunningWork]) -> bool:
+        """Begin works that wait, as far as there is room; wait for one if none is active. False at the end."""
         while True:
             try:
-                item = lane.queue.get(timeout=self._idle())
+                item = lane.take(len(active), None if active else self._idle())
             except queue.Empty:
-                self._unload(unused=self._keep)
-                continue
+                if not active:
+                    self._unload(unused=self._keep)
+                return True
             if item is None:
-                return
+                return False
+            stream, work = item
             with self._opening:
-                self._running.add(item[0])
-            self._serve(*item)
-            with self._opening:
-                self._running.discard(item[0])
-                self._used = time.monotonic()
+                self._running.add(stream)
+            active.append(RunningWork(stream, self._turns(stream, work)))
+
+    def _leave(self, stream: EventStream) -> None:
+        with self._opening:
+            self._running.discard(stream)
+            self._used = time.monotonic()
 
     def _idle(self) -> float | None:
         """Seconds that a thread waits for work before the model may be unloaded."""
@@ -227,18 +295,27 @@ class ModelWorker:
             return self._keep
         return max(0.01, self._used + self._keep - time.monotonic())
 
-    def _serve(self, stream: EventStream, work: Work) -> None:
+    def _turns(self, stream: EventStream, work: Work) -> Generator[None]:
+        """``work``, which opens the model if it must."""
+        yield from work(self._opened(), stream) or ()
+
+    def _take_turn(self, one: RunningWork) -> bool:
+        """Whether there is more to do."""
         try:
-            if not stream.abandoned.is_set():
-                work(self._opened(), stream)
-                stream.end()
+            one.stream.check()
+            next(one.turns)
+            return True
+        except StopIteration:
+            with suppress(Abandoned):
+                one.stream.end()
         except Abandoned:
-            pass
+            one.turns.close()
         except Exception as error:
             if (failure := from_failure(error)).status >= 500:
                 LOG.exception("a request failed")
             with suppress(Abandoned):
-                stream.end(failure)
+                one.stream.end(failure)
+        return False
 
     def _opened(self) -> Model:
         with self._opening:

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from muomni_cli.api import Batch, Loss, Sample, TextChunk, VoiceSettings
 from muomni_cli.audio.mel import decode_codes, to_samples
+from muomni_cli.nn.collectives import share, totals
 from muomni_talker.model import Alignment, TalkerBase, summed
 from muomni_talker.plugin import CursorConfig
 from muomni_talker.text_frontend import pronounceable, pronounced, script
@@ -82,7 +83,7 @@ class TalkerObjective:
         nats = frames = base = residual = wrong = sentences = 0.0
         batches = self._val.batches(self._settings.batch_size)
         with torch.no_grad():
-            for rows in itertools.islice(batches, self._settings.val_batches or None):
+            for rows in share(itertools.islice(batches, self._settings.val_batches or None)):
                 batch = self._collate(self._val, rows, None)
                 batch.tensors = {name: one.to(self._context.device) for name, one in batch.tensors.items()}
                 tensors = batch.tensors
@@ -97,6 +98,7 @@ class TalkerObjective:
                 wrong += float(((expected.sum(1) - true).abs() / true).sum())
                 sentences += len(rows)
         self.module.train(was_training)
+        nats, frames, base, residual, wrong, sentences = totals([nats, frames, base, residual, wrong, sentences])
         found = {"loss": nats / frames, "right_base": base / frames, "length": wrong / sentences}
         if self.module.codes.codebooks > 1:
             found["right_residual"] = residual / frames

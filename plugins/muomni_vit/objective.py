@@ -19,6 +19,7 @@ from PIL import Image
 from torch import Tensor
 
 from muomni_cli.api import Batch, Loss, RequestError, Sample
+from muomni_cli.nn.collectives import share, totals
 from muomni_vit.degradation import degraded
 from muomni_vit.heads import CaptioningTask, ClassificationTask, ContrastiveTask, VisionTask, classes_of, text_of
 from muomni_vit.model import Vit, build
@@ -91,20 +92,20 @@ class VisionObjective:
         targets."""
         rows = self._train.batch(step, self._settings.batch_size)
         shares = self._settings.accumulate
-        share = slice(len(rows) * micro // shares, len(rows) * (micro + 1) // shares)
+        part = slice(len(rows) * micro // shares, len(rows) * (micro + 1) // shares)
         rng = np.random.default_rng([self._seed, step])
-        changes = drawn(len(rows), self._config.size, self._config.augment, rng).share(share)
-        pictures = self._pictures(rows, share, step)
-        targets, weight = self.lesson.targets(self._train, rows, share, rng)
+        changes = drawn(len(rows), self._config.size, self._config.augment, rng).share(part)
+        pictures = self._pictures(rows, part, step)
+        targets, weight = self.lesson.targets(self._train, rows, part, rng)
         if self._varied:
             pictures = changed(pictures, changes, self._fill)
         return Batch({"pictures": torch.from_numpy(pictures), **targets}, weight, len(pictures))
 
-    def _pictures(self, rows: Sequence[int], share: slice, step: int) -> Pictures:
-        """(B,3,S,S) pictures of a share of the step's ``rows``, degraded by seed, step and place."""
-        pictures: Iterator[Pictures] = (self._train.inputs[row] for row in rows[share])
+    def _pictures(self, rows: Sequence[int], part: slice, step: int) -> Pictures:
+        """(B,3,S,S) pictures of a part of the step's ``rows``, degraded by seed, step and place."""
+        pictures: Iterator[Pictures] = (self._train.inputs[row] for row in rows[part])
         if self._config.augment.degrades:
-            places = range(len(rows))[share]
+            places = range(len(rows))[part]
             rngs = (np.random.default_rng([self._seed, step, place]) for place in places)
             pictures = (degraded(one, self._config, rng) for one, rng in zip(pictures, rngs, strict=True))
         return np.stack(list(pictures))
@@ -115,20 +116,21 @@ class VisionObjective:
     def validate(self) -> dict[str, float]:
         """``loss`` in nats per target; ``accuracy`` (labels), ``retrieval`` (contrast) or ``exact`` (captions), each a
         share of the pictures; and ``n``, the number of pictures."""
-        nats, targets, right, count = 0.0, 0.0, 0, 0
+        nats = targets = right = count = 0.0
         with self._as_it_is_used():
-            for rows in self._validation_rows():
+            for rows in share(self._validation_rows()):
                 batch = self._evaluation_mode(rows)
                 scores = self._scores(batch)
                 nats += self.lesson.loss(scores, batch.tensors).item()
                 right += int(self.lesson.right(scores, batch.tensors).sum())
                 targets += batch.weight
                 count += batch.items
+        nats, targets, right, count = totals([nats, targets, right, count])
         if not targets:
             raise RequestError(
                 "no picture to validate on has a label that is in the training data", "raise val_batches"
             )
-        return {"loss": nats / targets, self.lesson.measure: right / max(count, 1), "n": float(count)}
+        return {"loss": nats / targets, self.lesson.measure: right / max(count, 1), "n": count}
 
     def samples(self, step: int) -> Iterable[Sample]:  # noqa: ARG002
         """A few held-out pictures side by side, with the right answers and the model's."""

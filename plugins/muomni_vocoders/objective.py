@@ -21,6 +21,7 @@ from torch.func import functional_call
 
 from muomni_cli.api import Batch, Codec, Loss, MelConfig, Sample
 from muomni_cli.audio.mel import LogMel
+from muomni_cli.nn.collectives import share, totals
 from muomni_vocoders.plugin import GanConfig
 from muomni_vocoders.vocos import Vocos
 
@@ -196,12 +197,13 @@ class VocoderObjective:
         """``loss`` without adversarial terms, and ``mel_distance`` in nats, over whole held-out files."""
         sums, count = torch.zeros(2, dtype=torch.float64), 0
         batches = self._val.batches(self._settings.batch_size)
-        for rows in itertools.islice(batches, self._settings.val_batches or None):
+        for rows in share(itertools.islice(batches, self._settings.val_batches or None)):
             for row in rows:  # one by one: the silence of padding would count as correct
                 true, made = self._resounded(row)
                 sums += torch.stack(self.module.distance(made, true)).sum(1).double().cpu()
                 count += 1
-        loss, distance = (sums / max(count, 1)).tolist()
+        loss, distance, counted = totals([*sums.tolist(), count])
+        loss, distance = loss / max(counted, 1), distance / max(counted, 1)
         return {"loss": loss, "mel_distance": distance}
 
     def samples(self, step: int) -> Iterable[Sample]:  # noqa: ARG002

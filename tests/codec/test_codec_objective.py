@@ -19,6 +19,7 @@ from muomni_cli.data.examples import DecodedExampleData, DecodedExamples
 from muomni_cli.recipe import TrainSettings
 from muomni_cli.runs.run import RunFolder
 from muomni_cli.training.callbacks import CallbackList, Display
+from muomni_cli.training.distributed.strategy import Strategy
 from muomni_cli.training.loop import Trainer
 from muomni_cli.training.step import Stepper
 from muomni_rvq.model import build
@@ -152,7 +153,7 @@ def test_it_learns_a_batch_by_heart() -> None:
     stepper = Stepper(stage, stage._settings, torch.device("cpu"))
     first = stage.loss(batch).logs["l1"].item() / batch.weight
     for step in range(150):
-        batch.host = {"step": [step], "micro": [0]}
+        batch.host = {"step": [step]}
         stepper.step(step, [batch])
     stage.module.eval()
     mel = stage._heard(batch.tensors["waves"])
@@ -188,6 +189,7 @@ def trainer(folder: Path, steps: int) -> Trainer:
     context: Any = SimpleNamespace(
         settings=settings, seed=0, device=torch.device("cpu"), run=RunFolder(folder), stage="codec",
         examples=lambda: DecodedExampleData(data, data, ""), progress=print, understood=lambda _: {},
+        strategy=Strategy(),
     )  # fmt: skip
     return Trainer(
         Reconstruction(build(TINY.model_copy(update={"free_steps": 3 / steps})), context),

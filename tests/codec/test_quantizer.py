@@ -76,12 +76,28 @@ def test_fewer_points_than_codes() -> None:
     torch.testing.assert_close(quantizer.decode(quantizer.encode(points)), points, atol=1e-4, rtol=1e-4)
 
 
+def moved(quantizer: ResidualQuantizer, points: torch.Tensor, codes: torch.Tensor, seed: int = 0) -> None:
+    """One step's update, from two micro-batches."""
+    for part in (slice(0, 1), slice(1, None)):
+        quantizer.collect(points[part], codes[part])
+    quantizer.update(seed, torch.tensor(False))
+
+
+def test_a_step_that_is_skipped_moves_no_code() -> None:
+    quantizer = ResidualQuantizer(2, 4, 2)
+    before = {name: value.clone() for name, value in quantizer.state_dict().items()}
+    points = torch.full((6, 2), torch.nan)
+    quantizer.collect(points, torch.zeros(6, 2, dtype=torch.int64))
+    quantizer.update(0, torch.tensor(True))
+    assert all(torch.equal(value, before[name]) for name, value in quantizer.state_dict().items())
+
+
 def test_codes_are_moving_averages_of_what_they_stand_for() -> None:
     quantizer = ResidualQuantizer(1, 2, 2, decay=0.75, revive=0.0)
     quantizer.table.copy_(torch.tensor([[[0.0, 0.0], [10.0, 10.0]]]))
     quantizer.counts.copy_(torch.tensor([[4.0, 4.0]]))
     points = torch.tensor([[1.0, 0.0], [3.0, 0.0], [2.0, 0.0], [2.0, 4.0]])
-    quantizer.update(points, quantizer.encode(points))
+    moved(quantizer, points, quantizer.encode(points))
     # 0.75 of 4 points at the origin and 0.25 of the four that sum to (8, 4); the other code keeps its place
     torch.testing.assert_close(quantizer.table[0], torch.tensor([[0.5, 0.25], [10.0, 10.0]]))
     torch.testing.assert_close(quantizer.counts[0], torch.tensor([4.0, 3.0]))
@@ -94,10 +110,10 @@ def test_codes_that_nothing_comes_to_are_put_where_points_are() -> None:
     quantizer.table.fill_(100.0)
     quantizer.table[0, 0] = 0.0  # all points come to one code
     used = []
-    for _ in range(40):
+    for step in range(40):
         codes = quantizer.encode(points)
         used.append(len(codes.unique()))
-        quantizer.update(points, codes)
+        moved(quantizer, points, codes, step)
     assert used[0] == 1
     assert used[-1] >= 7
     assert torch.cdist(centers, quantizer.table[0]).min(1).values.median() < 0.1
@@ -107,11 +123,10 @@ def test_everything_learned_is_in_the_checkpoint() -> None:
     _, points = clusters(8, 20)
     one, other = ResidualQuantizer(2, 8, 4), ResidualQuantizer(2, 8, 4)
     one.begin(points, batch=50, seed=0)
-    one.update(points[:50], one.encode(points[:50]))
+    moved(one, points[:50], one.encode(points[:50]))
     other.load_state_dict(one.state_dict())
     for quantizer in (one, other):
-        torch.manual_seed(5)
-        quantizer.update(points[50:90], quantizer.encode(points[50:90]))
+        moved(quantizer, points[50:90], quantizer.encode(points[50:90]))
     assert all(torch.equal(a, b) for a, b in zip(one.buffers(), other.buffers(), strict=True))
 
 

@@ -90,6 +90,26 @@ def test_rows_of_different_lengths_share_every_step_and_an_abandoned_one_is_free
     assert batch.rows == 3
 
 
+@pytest.mark.parametrize("alignment", [2, 3, 8])
+def test_rows_join_when_they_are_aligned(model: Transformer, alignment: int) -> None:
+    backend = counted(model)
+    lengths: list[set[int]] = []
+    step = backend.step
+
+    def watched(state: Any, tokens: np.ndarray) -> np.ndarray:
+        lengths.append({len(one.row.ids) % alignment for one in batch._running})
+        return step(state, tokens)
+
+    backend.step = watched  # type: ignore[method-assign]
+    batch = ContinuousBatch(backend, TOKENIZER, alignment=alignment)
+    with ThreadPoolExecutor(9) as pool:
+        made = list(pool.map(lambda request: shown(batch.generate(request, counted(model))), prompts(9)))
+    assert made == said_alone(lambda: counted(model), TOKENIZER, prompts(9))
+    assert {len(phases) for phases in lengths} == {1}
+    assert max(backend.steps) > 1
+    assert (batch.rows, batch._running, batch._read) == (0, [], [])
+
+
 def test_more_requests_than_rows_wait(model: Transformer) -> None:
     backend = counted(model)
     batch = ContinuousBatch(backend, TOKENIZER, most=2)

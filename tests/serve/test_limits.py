@@ -30,7 +30,7 @@ def strict() -> Iterator[Served]:
     """A server with small limits, a key, and pages of one origin, which does one thing at a time."""
     with serving(
         api_key=KEY, origins=("https://pages.test",), hosts=("speech.test",), max_body=300_000, max_audio=2.0,
-        max_pixels=10_000, upload_timeout=0.5, queue=1,
+        max_pixels=10_000, upload_timeout=0.5, queue=1, together=False,
     ) as one:  # fmt: skip
         yield one
 
@@ -78,7 +78,7 @@ def test_a_request_whose_client_hung_up_in_the_queue_is_not_begun(http: httpx.Cl
     with http.stream("POST", "/v1/audio/speech", json=SPEECH):
         until(lambda: strict.waiting == 1, "it speaks")
         with pytest.raises(httpx.ReadTimeout):
-            http.post("/v1/chat/completions", json=CHAT, timeout=httpx.Timeout(60, read=0.2))
+            http.post("/v1/audio/speech", json=SPEECH, timeout=httpx.Timeout(60, read=0.2))
         until(lambda: strict.waiting == 1, "the queue forgets it", 5)
     until(lambda: strict.waiting == 0, "the generation ends", 10)
 
@@ -86,9 +86,9 @@ def test_a_request_whose_client_hung_up_in_the_queue_is_not_begun(http: httpx.Cl
 def test_who_finds_the_queue_full_is_told_to_come_again(http: httpx.Client, strict: Served) -> None:
     with ThreadPoolExecutor() as pool, http.stream("POST", "/v1/audio/speech", json=SPEECH):
         until(lambda: strict.waiting == 1, "it speaks")
-        waits = pool.submit(http.post, "/v1/chat/completions", json=CHAT | {"max_tokens": 2})
+        waits = pool.submit(http.post, "/v1/audio/speech", json=SPEECH | {"input": "Hello."})
         until(lambda: strict.waiting == 2, "it waits")
-        answer = http.post("/v1/chat/completions", json=CHAT)
+        answer = http.post("/v1/audio/speech", json=SPEECH)
         assert (answer.status_code, error_of(answer)["code"]) == (429, "queue_full")
         assert answer.headers["retry-after"] == "1"
     assert waits.result().status_code == 200

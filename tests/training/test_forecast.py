@@ -11,6 +11,7 @@ import pytest
 import torch
 from tiny import NextToken, settings, trainer
 
+from muomni_cli.core.console import duration, size
 from muomni_cli.nn.device import memory_bytes
 from muomni_cli.training import dry_run as trial
 from muomni_cli.training.dry_run import DryRun, PeakMemory, dry_run, size_of, sum_of, times_due
@@ -123,4 +124,5 @@ def test_memory_of_the_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 def test_the_sum_of_all_stages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     one, _ = tried(tmp_path, monkeypatch)
-    assert sum_of([one, one]).splitlines()[-1].startswith("all   0:0")
+    expected = f"all   {duration(2 * one.total_seconds)} one after the other, {size(one.memory)} at most"
+    assert sum_of([one, one]).splitlines()[-1] == expected

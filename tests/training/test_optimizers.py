@@ -85,7 +85,7 @@ def test_a_skipped_step_changes_neither_weights_nor_state(name: str) -> None:
 
 def test_ema_is_the_weighted_sum_of_all_weights_seen() -> None:
     layer = nn.Linear(2, 2, bias=False)
-    ema = Ema(layer, decay=0.6)
+    ema = Ema(dict(layer.named_parameters()), decay=0.6)
     expected = layer.weight.detach().clone()
     for step in range(6):
         with torch.no_grad():

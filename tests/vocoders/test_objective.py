@@ -20,6 +20,7 @@ from muomni_cli.data.batches import BatchSampler
 from muomni_cli.data.examples import DecodedExampleData, DecodedExamples
 from muomni_cli.recipe import TrainSettings
 from muomni_cli.training.callbacks import CallbackList, Display
+from muomni_cli.training.distributed.strategy import Strategy
 from muomni_cli.training.loop import Trainer
 from muomni_cli.training.step import Stepper
 from muomni_vocoders.objective import Discriminator, SpectralLoss, VocoderObjective, crop
@@ -64,6 +65,7 @@ def context(spoken: DecodedExamples, seed: int = 0, **train: Any) -> Any:
         examples=lambda: DecodedExampleData(spoken, spoken, ""),
         codec=Halving,
         progress=print,
+        strategy=Strategy(),
     )
 
 
