@@ -106,7 +106,7 @@ def speech_level(wave: Wave, rate: int) -> float:
 def crowd(waves: Sequence[Wave], most: int, samples: int, rng: np.random.Generator) -> Wave:
     """(samples,) of one to ``most`` of ``waves`` at a time, each repeated and about equally loud; one alone is not
     repeated."""
-    count = int(rng.integers(1, most + 1))
+    count = int(rng.integers(1, most + 1)) if most > 1 else 1
     chosen = [waves[int(rng.integers(len(waves)))] for _ in range(count)]
     if count == 1:
         return chosen[0]

@@ -162,9 +162,9 @@ class CtcObjective:
     ) -> tuple[NDArray[np.float32], list[int], NDArray[Any], NDArray[Any]]:
         """A sound, the classes of its text, and the stripes to mask."""
         config, augment = self._config, self._config.augment
-        next_one = int(rng.integers(len(self._train)))
         wave, text = self._train.inputs[index], self._texts[index]
         if augment.join and rng.random() < augment.join:
+            next_one = int(rng.integers(len(self._train)))
             both = joined(wave, self._train.inputs[next_one], config.sample_rate, rng)
             if both.size <= augment.join_seconds * config.sample_rate:
                 wave, space = both, self.module.alphabet.classes_of(" ")

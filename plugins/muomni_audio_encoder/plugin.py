@@ -32,7 +32,9 @@ def _read_grammar(given: Any) -> Any:
         raise ValueError(f"{error.what}; {error.fix}") from error
 
 
-Grammar = Annotated[CommandGrammar | None, BeforeValidator(_read_grammar)]
+Grammar = Annotated[
+    CommandGrammar | None, BeforeValidator(_read_grammar, json_schema_input_type=str | CommandGrammar | None)
+]
 
 
 class AudioAugmentConfig(PartConfig):
