@@ -88,11 +88,12 @@ CARDS: Sequence[tuple[str, Key, str, bool]] = (
 BUILT: dict[str, tuple[str, ...]] = {
     "tokenizer": ("Tokenizer",),
     "thinker": ("Thinker", "ThinkerOutput", "Cache"),
-    "encoder": ("Encoder", "EncoderOutput", "Transcriber", "Predictor", "PredictorModule", "Aligner"),
+    "encoder": ("Encoder", "EncoderOutput", "Transcriber", "Responder", "Predictor", "PredictorModule", "Aligner"),
     "codec": ("Codec", "CodeShape", "CodecRunner", "TensorStream"),
     "talker": ("Talker", "SpeechGenerator", "VoiceSettings", "TextChunk"),
     "vocoder": ("Vocoder", "VocoderRunner"),
     "dataset": ("Dataset", "Document", "Message", "Conversation", "Example", "Media", "Synthesizer"),
+    "speech-program": ("SpeechProgram",),
     "callback": ("Callback",),
     "runtime": ("Engine", "GraphCall"),
     "exporter": ("TextModel", "ExportedFile"),

@@ -49,6 +49,7 @@ from muomni_cli.contract.declarations import (
     RecipeFile,
     RemoteFile,
     RuntimePart,
+    SpeechProgramPart,
     Step,
     TalkerPart,
     ThinkerPart,
@@ -74,7 +75,7 @@ from muomni_cli.contract.training import Batch, Callback, Loss, Objective, Sampl
 from muomni_cli.core import console, files, stopping
 from muomni_cli.core.errors import MuomniError, RequestError
 from muomni_cli.core.text import cut_sentences, utf8_lines
-from muomni_cli.data import split
+from muomni_cli.data import speech_programs, split
 from muomni_cli.inference.transcription import subtitles
 from muomni_cli.registry.hookspecs import hookimpl
 from muomni_cli.registry.sets import expand_path
@@ -82,12 +83,13 @@ from muomni_cli.runs.run import OpenedRecipe, open_recipe
 
 __all__ = [
     "Batch", "Cache", "Callback", "CallbackPart", "Capability", "CharSpan", "CheckSpec", "CodeShape", "Codec",
-    "CodecPart", "Conversation", "Dataset", "DatasetPart", "Depth", "Document", "Download", "Encoder", "EncoderOutput",
-    "EncoderPart", "EvalSample", "Evaluation", "Example", "ExampleData", "Examples", "ExporterPart", "Factor",
-    "FileMedia", "FrameSpan", "Graph", "GraphFn", "GraphInput", "Loss", "LossWeight", "Media", "MelConfig", "Message",
-    "MetricResult", "MetricSet", "ModelFiles", "MuomniError", "Objective", "OpenedRecipe", "Part", "PartConfig",
-    "RecipeFile", "RemoteFile", "RequestError", "RuntimePart", "Sample", "Sampler", "SliceMedia", "StageContext",
-    "Step", "Talker", "TalkerPart", "TextChunk", "Thinker", "ThinkerOutput", "ThinkerPart", "Tokenizer",
-    "TokenizerPart", "Vocoder", "VocoderPart", "VoiceSettings", "Width", "Word", "console", "cut_sentences",
-    "expand_path", "files", "hookimpl", "open_recipe", "split", "stopping", "subtitles", "utf8_lines",
+    "CodecPart", "Conversation", "Dataset", "DatasetPart", "Depth", "Document", "Download", "Encoder",
+    "EncoderOutput", "EncoderPart", "EvalSample", "Evaluation", "Example", "ExampleData", "Examples",
+    "ExporterPart", "Factor", "FileMedia", "FrameSpan", "Graph", "GraphFn", "GraphInput", "Loss", "LossWeight",
+    "Media", "MelConfig", "Message", "MetricResult", "MetricSet", "ModelFiles", "MuomniError", "Objective",
+    "OpenedRecipe", "Part", "PartConfig", "RecipeFile", "RemoteFile", "RequestError", "RuntimePart", "Sample",
+    "Sampler", "SliceMedia", "SpeechProgramPart", "StageContext", "Step", "Talker", "TalkerPart", "TextChunk",
+    "Thinker", "ThinkerOutput", "ThinkerPart", "Tokenizer", "TokenizerPart", "Vocoder", "VocoderPart",
+    "VoiceSettings", "Width", "Word", "console", "cut_sentences", "expand_path", "files", "hookimpl", "open_recipe",
+    "speech_programs", "split", "stopping", "subtitles", "utf8_lines",
 ]  # fmt: skip

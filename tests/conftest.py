@@ -47,11 +47,11 @@ def isolated(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monke
 
 @pytest.fixture
 def no_model(monkeypatch: pytest.MonkeyPatch) -> list[Plugin]:
-    """In this process no model is installed, not even the one that comes with muomni; the plugins that are left."""
+    """In this process no model is installed, not even those that come with muomni; the plugins that are left."""
     from muomni_cli.models import locate
     from muomni_cli.registry.registry import Registry, get_registry
 
-    left = [plugin for plugin in get_registry().plugins if plugin.info.module != "muomni_nano"]
+    left = [plugin for plugin in get_registry().plugins if plugin.info.module not in ("muomni_nano", "muomni_barista")]
     monkeypatch.setattr(locate, "get_registry", lambda: Registry(left))
     return left
 

@@ -102,7 +102,7 @@ def _filtered(held: NDArray[np.float32], rows: int, filters: NDArray[np.float64]
     return made.ravel().astype(np.float32)
 
 
-@lru_cache(maxsize=32)  # rates of files, and speeds of augmentation
+@lru_cache(maxsize=96)  # rates of files, and speeds of augmentation
 def _filters(rate: int, target: int) -> tuple[NDArray[np.float64], int, int]:
     """Matrix (input samples, output samples) of one block, the input samples that it needs before its start, and those
     from one block to the next.

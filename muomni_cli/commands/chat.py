@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -32,6 +32,10 @@ from muomni_cli.commands.options import (
     media_words,
 )
 from muomni_cli.core.errors import RequestError
+
+if TYPE_CHECKING:
+    from muomni_cli.data.media import Modality
+    from muomni_cli.inference.model import Model
 
 
 def chat(
@@ -71,16 +75,17 @@ def chat(
     from muomni_cli.commands.chat_output import SpeechOutput, answer_one_shot, history, read_line
     from muomni_cli.commands.chat_session import TerminalSession
     from muomni_cli.core.console import say
-    from muomni_cli.data.media import attachments
+    from muomni_cli.data.media import Modality, attachments
     from muomni_cli.inference.chat_model import chat_model
     from muomni_cli.inference.model import Model
     from muomni_cli.inference.settings import ChatOptions, settings_of
-    from muomni_cli.models.engines import CAN_CHAT, open_engine
+    from muomni_cli.models.engines import CAN_CHAT, open_engine, responding
     from muomni_cli.models.locate import SPEECH
     from muomni_cli.voice.audio_out import AudioOutput
 
     words = media_words(image, audio, attach)
-    text = _question(prompt, words, json=json)
+    later = prompt is None and bool(words)  # an encoder that answers by itself needs no text: stdin is not read for it
+    text = None if later else _question(prompt, words, json=json)
     options = ChatOptions(
         system=system,
         temperature=temperature,
@@ -97,6 +102,13 @@ def chat(
     output_to = AudioOutput.beside_text(speak, play)
     abilities = {word.partition("=")[0] for word in words} | ({SPEECH} if output_to else set())
     with Model(open_engine(model, CAN_CHAT, abilities, device=device, threads=threads)) as opened:
+        if (responder := responding(opened.engine)) is not None:
+            if text is None and not later:
+                raise RequestError(f"{opened.label} answers one recording at a time", "give one: --audio FILE")
+            _answer_by_encoder(opened, Modality(*responder), text or "", words, json=json)
+            return
+        if later:
+            text = _question(prompt, words, json=json)
         settings = settings_of(opened.engine, options)
         speech_output = None
         if output_to:
@@ -111,6 +123,20 @@ def chat(
             return
         with history():
             TerminalSession(speaker, settings, media, stats=stats, speech_output=speech_output).run(read_line)
+
+
+def _answer_by_encoder(model: Model, modality: Modality, text: str, words: Sequence[str], *, json: bool) -> None:
+    """Print the answer of an encoder that answers by itself: one line."""
+    from muomni_cli.commands.chat_output import write_answer
+    from muomni_cli.core.console import print_json, say
+    from muomni_cli.data.media import attachments
+
+    say(f"model: {model.label}")
+    answer = model.respond(text, attachments(words, {modality.modality: modality}))
+    if json:
+        print_json({"text": answer, "model": model.label})
+    else:
+        write_answer(f"{answer}\n")
 
 
 def _question(prompt: str | None, words: Sequence[str], *, json: bool) -> str | None:

@@ -28,6 +28,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "talker": ("modules", "talkers"),
     "tokenizer": ("tokenizers",),
     "dataset": ("datasets",),
+    "speech-program": ("speech_programs",),
     "callback": ("models:CALLBACK_LAWS",),
     "runtime": ("models:RUNTIME_LAWS",),
     "exporter": ("models:EXPORTER_LAWS",),

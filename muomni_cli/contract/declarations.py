@@ -130,6 +130,8 @@ class EncoderPart(Part):
         cache_fields: config fields that affect ``read``; they form the cache key. None: all fields.
         transcribe: ``transcribe(config) -> Transcriber``: the encoder (as ``encoder``) with its head, under the weight
             names of the objective's module; for encoders whose tokens can be read as words.
+        respond: ``respond(config) -> bool``: whether an encoder with this config answers an input by itself, without a
+            Thinker. Its :class:`Transcriber` then is a :class:`muomni_cli.contract.models.Responder` too.
         predictor: ``predictor(config, head_metadata: Mapping) -> PredictorModule``: the same for ``muomni eval``, if
             the head's predictions can be right or wrong.
         head_graphs: ``head_graphs(module) -> Sequence[Graph]``: export of the head, from the ``tokens`` of the
@@ -151,6 +153,7 @@ class EncoderPart(Part):
     num_tokens: str
     cache_fields: frozenset[str] | None = None
     transcribe: str | None = None
+    respond: str | None = None
     predictor: str | None = None
     head_graphs: str | None = None
     read_chunks: str | None = None
@@ -220,6 +223,19 @@ class DatasetPart(Part):
     kind: ClassVar[str] = "dataset"
     sample: str | None = None
     synthesizer: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpeechProgramPart(Part):
+    """``build(config) -> SpeechProgram``: a program of others that speaks text, to make training data. It need not be
+    installed. A recipe names its voices ``program:voice``.
+
+    Args:
+        voices: names of its voices; lower case letters, digits, ``-`` and ``_``.
+    """
+
+    kind: ClassVar[str] = "speech-program"
+    voices: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -182,6 +182,16 @@ class Transcriber(Protocol):
         """:meth:`words` of an input in pieces (see ``EncoderPart.read_chunks``), in bounded memory."""
 
 
+class Responder(Protocol):
+    """A :class:`Transcriber` that answers an input by itself (``EncoderPart.respond``)."""
+
+    def respond(self, inputs: NDArray[Any]) -> str:
+        """The answer to one input, as ``EncoderPart.read`` returns it: one line."""
+
+    def expected_response(self, text: str, label: str | None) -> str:
+        """The right answer to an example with this text and label."""
+
+
 class Predictor(Protocol):
     """Inference interface of an encoder with the head that its own stage trains."""
 

@@ -6,7 +6,7 @@ T code frames, M mel frames, N samples, F mel bins, Q codebooks, K codebook size
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
@@ -17,6 +17,9 @@ from muomni_cli.contract.models import Word
 from muomni_cli.core.errors import RequestError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
     from numpy.typing import NDArray
     from torch import Tensor
 
@@ -337,6 +340,23 @@ class SpokenData(Protocol):
     def train(self) -> SpokenExamples: ...
     @property
     def val(self) -> SpokenExamples: ...
+
+
+class SpeechProgram(Protocol):
+    """A program that speaks text in one of several voices, for training data (see
+    :class:`muomni_cli.contract.declarations.SpeechProgramPart`). Works in several processes at once."""
+
+    @property
+    def file(self) -> Path | None:
+        """The file that decides what it says, for fingerprints; None if it is not installed."""
+
+    def require(self, voices: Collection[str]) -> None:
+        """RequestError with the way to install it: it is not installed, or lacks one of the voices."""
+
+    def say(self, text: str, voice: str, stretch: float, pitch: float) -> tuple[NDArray[np.float32], int]:
+        """Speak printable English: samples (N,), full scale 1, and their rate in Hz. The same arguments give the same
+        samples. ``stretch`` and ``pitch`` are duration and pitch, relative to the voice's own. Raises RequestError: the
+        text cannot be spoken."""
 
 
 class Synthesizer(Protocol):

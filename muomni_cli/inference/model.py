@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Self, Unpack
+from typing import Any, Self, Unpack, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,16 +14,16 @@ from muomni_cli.audio.dsp import resampled
 from muomni_cli.contract.data import Media, Message
 from muomni_cli.contract.declarations import EncoderPart
 from muomni_cli.contract.engine import Engine
-from muomni_cli.contract.models import Word
+from muomni_cli.contract.models import Responder, Word
 from muomni_cli.contract.speech import SpeechReport, TextChunk
 from muomni_cli.core.errors import RequestError
-from muomni_cli.data.media import modality_of
+from muomni_cli.data.media import Modality, modality_of
 from muomni_cli.generation.batch import MOST_ROWS, ContinuousBatch, batch_for
 from muomni_cli.inference.chat_model import Answer, Reply, chat_model
 from muomni_cli.inference.history import LOG, ChatSession, attached
 from muomni_cli.inference.media_input import MediaInput, MediaInputs, media_of
 from muomni_cli.inference.settings import ChatOptions, SpeechOptions, settings_of
-from muomni_cli.models.engines import CAN_CHAT, open_found, transcribing
+from muomni_cli.models.engines import CAN_CHAT, open_found, responding, transcribing
 from muomni_cli.models.locate import resolve_model
 from muomni_cli.registry.registry import get_registry, resolve
 from muomni_cli.runs.run import open_entry
@@ -120,7 +120,7 @@ class Model:
         engine = self.engine
         heads = [open_entry(entry)[0].part for entry in engine.heads.values()]
         able = {
-            "chat": "thinker" in engine.parts,
+            "chat": "thinker" in engine.parts or responding(engine) is not None,
             "speak": {"talker", "codec"} <= engine.parts.keys() and bool(engine.vocoders),
             "transcribe": any(isinstance(part, EncoderPart) and part.transcribe for part in heads),
         }
@@ -172,10 +172,35 @@ class Model:
         """:meth:`chat` piece by piece, each as soon as it is final. Errors are raised at once, not with the first
         piece; the iteration may be abandoned."""
         media = attached(image, audio, attach)
+        if responding(self.engine) is not None:
+            return iter([self.respond(text, media)])
         settings, model = settings_of(self.engine, options), chat_model(self.engine, LOG.info)
         with self._reading:
             ids = model.prompt(text, media, settings)
         return (said.text for said in model.answer(ids, settings, Answer()))
+
+    def respond(self, text: str, media: Sequence[Media]) -> str:
+        """The answer of a model without a Thinker, whose encoder answers by itself, such as with the command in a
+        recording.
+
+        Raises:
+            RequestError: the model has a Thinker, or no such encoder; ``text`` is not empty, or ``media`` are not one
+                input of the encoder.
+        """
+        found = responding(self.engine)
+        if found is None:
+            raise RequestError(f"{self.label} has no encoder that answers by itself", "ask it with chat")
+        part, config = found
+        if text.strip():
+            raise RequestError(f"{self.label} takes no text: it answers {part.modality} alone", "leave the text out")
+        if [one.modality for one in media] != [part.modality]:
+            raise RequestError(
+                f"{self.label} answers one input of {part.modality} at a time", f"give one: --{part.modality} FILE"
+            )
+        with self._reading:
+            inputs = Modality(part, config).read(media[0])
+        answered: str = cast("Responder", self.engine.transcriber()).respond(inputs)
+        return answered
 
     def reply(
         self,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from muomni_cli.contract.declarations import EncoderPart, PartConfig
 from muomni_cli.contract.engine import Engine
@@ -12,6 +12,7 @@ from muomni_cli.core.errors import RequestError, require
 from muomni_cli.core.files import RUNS
 from muomni_cli.data.media import Modality, modality_of
 from muomni_cli.models.locate import ModelRef, ModelRequirement, resolve_capable
+from muomni_cli.registry.registry import resolve
 from muomni_cli.runs.run import RunFolder, open_entry
 
 if TYPE_CHECKING:
@@ -74,7 +75,32 @@ def transcribing(engine: Engine) -> tuple[EncoderPart, PartConfig]:
     raise AssertionError("an engine with a transcriber has its head")
 
 
-def _thinker_weights(run: RunFolder) -> Path | None:
+def responding(engine: Engine) -> tuple[EncoderPart, PartConfig] | None:
+    """Declaration and config of the encoder that answers by itself in a model without a Thinker; None if there is
+    none."""
+    if "thinker" in engine.parts:
+        return None
+    return next((found for entry in engine.heads.values() if (found := _responder(entry))), None)
+
+
+def _responder(entry: Mapping[str, Any]) -> tuple[EncoderPart, PartConfig] | None:
+    registered, config = open_entry(entry)
+    part = registered.part
+    if not isinstance(part, EncoderPart) or part.respond is None:
+        return None
+    return (part, config) if resolve(part.respond, f"encoder {part.name}")(config) else None
+
+
+def _chat_weights(run: RunFolder) -> Path | None:
+    """Of a Thinker, or of an encoder that answers by itself."""
+    parts = run.model()["parts"]
+    if "thinker" not in parts:
+        found = [
+            run.checkpoint(stage)
+            for stage, entry in parts.items()
+            if entry.get("kind") == EncoderPart.kind and _responder(entry)
+        ]
+        return next((weights for weights in found if weights is not None), None)
     if run.status("tokenizer") != "finished":
         return None
     return run.checkpoint(OMNI) or run.checkpoint(THINKER)
@@ -95,7 +121,7 @@ def _any_weights(run: RunFolder) -> Path | None:
     return max(found, key=lambda path: path.stat().st_mtime, default=None)
 
 
-CAN_CHAT = ModelRequirement(_thinker_weights, "is complete", verb="answer")
+CAN_CHAT = ModelRequirement(_chat_weights, "is complete", verb="answer")
 CAN_SPEAK = ModelRequirement(
     lambda run: run.checkpoint("talker") if "talker" in run.model()["parts"] else None,
     "has a trained Talker",

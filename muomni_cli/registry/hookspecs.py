@@ -24,6 +24,7 @@ from muomni_cli.contract.declarations import (
     RecipeFile,
     RemoteFile,
     RuntimePart,
+    SpeechProgramPart,
     TalkerPart,
     ThinkerPart,
     TokenizerPart,
@@ -71,6 +72,10 @@ class HookSpecs:
     @hookspec
     def register_datasets(self) -> Sequence[DatasetPart]:  # type: ignore[empty-body]
         """Sources of documents, conversations or examples."""
+
+    @hookspec
+    def register_speech_programs(self) -> Sequence[SpeechProgramPart]:  # type: ignore[empty-body]
+        """Speech programs whose voices make training data."""
 
     @hookspec
     def register_callbacks(self) -> Sequence[CallbackPart]:  # type: ignore[empty-body]
@@ -126,6 +131,7 @@ DECLARES: dict[str, type[Declaration]] = {
     "register_talkers": TalkerPart,
     "register_vocoders": VocoderPart,
     "register_datasets": DatasetPart,
+    "register_speech_programs": SpeechProgramPart,
     "register_callbacks": CallbackPart,
     "register_runtimes": RuntimePart,
     "register_exporters": ExporterPart,
@@ -141,8 +147,8 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 _REFERENCE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 _REQUIRED = ("build", "read", "num_tokens")  # fields that refer to code: "package.module:attr"
 _OPTIONAL = (
-    "objective", "pretrained", "graphs", "runner", "steps", "transcribe", "predictor", "head_graphs", "read_chunks",
-    "bench_inputs", "align", "sample", "synthesizer",
+    "objective", "pretrained", "graphs", "runner", "steps", "transcribe", "respond", "predictor", "head_graphs",
+    "read_chunks", "bench_inputs", "align", "sample", "synthesizer",
 )  # fmt: skip
 
 
@@ -245,6 +251,10 @@ def _check_part(part: Part, where: str) -> None:
         raise ValueError(f"{where}: its config must have {' and '.join(sorted(missing))}")
     if isinstance(part, RuntimePart) and (not isinstance(part.marker, str) or Path(part.marker).name != part.marker):
         raise ValueError(f"{where}: marker is {part.marker!r}, not the name of a file")
+    if isinstance(part, SpeechProgramPart):
+        wrong = [voice for voice in part.voices if not isinstance(voice, str) or not _NAME.fullmatch(voice)]
+        if not part.voices or wrong:
+            raise ValueError(f"{where}: voices must be names (lower case letters, digits, - and _)")
     if isinstance(part, EncoderPart):
         if not 0 < part.max_context_fraction <= 1:
             raise ValueError(f"{where}: max_context_fraction is {part.max_context_fraction}, not above 0 and at most 1")

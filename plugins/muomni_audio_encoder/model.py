@@ -20,6 +20,8 @@ from muomni_cli.api import EncoderOutput, RequestError
 from muomni_cli.audio.mel import LogMel
 from muomni_cli.nn.transformer import attend
 
+DEEPEST = 10.0  # nats below the mean power of a sound, 43 dB: what is quieter is silence
+
 
 def real(counts: Tensor, time: int) -> Tensor:
     """(B,time) bool: true for the first ``counts[b]`` frames of row b."""
@@ -77,21 +79,49 @@ class AudioAttention(nn.Module):
         return self.out(mixed.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
 
 
+class AudioConvolution(nn.Module):
+    """A gated convolution over time, one channel at a time, as in the Conformer (arXiv:2005.08100), with RMSNorm in the
+    place of batch normalization."""
+
+    def __init__(self, config: AudioEncoderConfig) -> None:
+        super().__init__()
+        width = config.d_model
+        self.up = nn.Linear(width, 2 * width)
+        self.convolution = nn.Conv1d(width, width, config.kernel, padding=config.kernel // 2, groups=width)
+        self.norm = nn.RMSNorm(width, config.norm_eps)
+        self.out = nn.Linear(width, width)
+
+    def forward(self, x: Tensor, kept: Tensor | None) -> Tensor:
+        """(B,T,W) -> (B,T,W); ``kept`` (B,T) is false in padding, which counts as zero."""
+        x = F.glu(self.up(x), dim=-1)
+        if kept is not None:
+            x = x.masked_fill(~kept[..., None], 0.0)
+        x = self.convolution(x.transpose(1, 2)).transpose(1, 2)
+        return self.out(F.silu(self.norm(x)))  # type: ignore[no-any-return]
+
+
 class AudioBlock(nn.Module):
-    """A pre-norm transformer layer."""
+    """A pre-norm transformer layer, with a convolution between attention and MLP if the config has a kernel."""
 
     def __init__(self, config: AudioEncoderConfig) -> None:
         super().__init__()
         self.attention_norm = nn.RMSNorm(config.d_model, config.norm_eps)
         self.attention = AudioAttention(config)
+        if config.kernel:
+            self.convolution_norm = nn.RMSNorm(config.d_model, config.norm_eps)
+            self.convolution = AudioConvolution(config)
+        self.kernel = config.kernel
         self.mlp_norm = nn.RMSNorm(config.d_model, config.norm_eps)
         self.up = nn.Linear(config.d_model, config.d_ff)
         self.down = nn.Linear(config.d_ff, config.d_model)
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor | None) -> Tensor:
-        """(B,T,W) -> (B,T,W)."""
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, kept: Tensor | None) -> Tensor:
+        """(B,T,W) -> (B,T,W); ``kept`` (B,T) is false in padding."""
+        mask = None if kept is None else kept[:, None, None]  # (B,1,1,T): padding keys are masked
         x = x + self.dropout(self.attention(self.attention_norm(x), cos, sin, mask))
+        if self.kernel:
+            x = x + self.dropout(self.convolution(self.convolution_norm(x), kept))
         return x + self.dropout(self.down(F.gelu(self.up(self.mlp_norm(x)))))  # type: ignore[no-any-return]
 
 
@@ -119,7 +149,7 @@ class AudioEncoder(nn.Module):
         for name, parameter in self.named_parameters():
             if parameter.ndim == 1:
                 nn.init.constant_(parameter, 0.0 if name.endswith("bias") else 1.0)
-            elif parameter.ndim == 4:
+            elif parameter.ndim >= 3:
                 nn.init.kaiming_normal_(parameter, nonlinearity="relu")
             else:
                 nn.init.normal_(parameter, std=residual if name.endswith(("out.weight", "down.weight")) else 0.02)
@@ -151,7 +181,19 @@ class AudioEncoder(nn.Module):
         """(B,N) waveforms with (B,) sample counts (None: no padding) -> (B,T,W) tokens, zero in padding. For export."""
         if samples is not None:  # filled, not multiplied: padding may hold anything, and 0 * NaN is NaN
             waves = waves.masked_fill(~real(samples, waves.shape[1]), 0.0)
-        return self.hear(self.mel(waves), None if samples is None else samples // self.config.hop)
+        frames = None if samples is None else samples // self.config.hop
+        return self.hear(self.normalized(self.mel(waves), frames), frames)
+
+    def normalized(self, mel: Tensor, frames: Tensor | None = None) -> Tensor:
+        """(B,T,F) log-mel with (B,) frame counts (None: no padding) -> the same, or with ``loudness = false`` relative
+        to the mean power of the real frames, and no lower than :data:`DEEPEST` below."""
+        if self.config.loudness:
+            return mel
+        power = mel.exp().mean(2)  # (B,T)
+        if frames is not None:
+            power = power.masked_fill(~real(frames, mel.shape[1]), 0.0)
+        mean = power.sum(1) / (mel.shape[1] if frames is None else frames)
+        return (mel - mean.log()[:, None, None]).clamp(min=-DEEPEST)
 
     def hear(self, mel: Tensor, frames: Tensor | None = None) -> Tensor:
         """(B,T,F) log-mel with (B,) frame counts (None: no padding) -> (B,T',W): :meth:`encode` from the log-mel on,
@@ -161,10 +203,9 @@ class AudioEncoder(nn.Module):
         cos, sin = angles.cos(), angles.sin()  # RoPE (arXiv:2104.09864) for any length; the signs are in the sines
         cos, sin = torch.cat((cos, cos), dim=-1), torch.cat((-sin, sin), dim=-1)  # (T,1,Dh)
         kept = None if counts is None else real(counts, x.shape[1])
-        mask = None if kept is None else kept[:, None, None]  # (B,1,1,T): padding keys are masked
         x = x.to(self.norm.weight.dtype)  # keep the residual stream in fp32 under autocast
         for block in self.blocks:
-            x = block(x, cos, sin, mask)
+            x = block(x, cos, sin, kept)
         x = self.norm(x)
         return x if kept is None else x.masked_fill(~kept[..., None], 0.0)  # type: ignore[no-any-return]
 

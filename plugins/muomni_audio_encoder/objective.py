@@ -1,8 +1,8 @@
 """Training of the audio encoder on its own: CTC on characters, with augmented waveforms and log-mels.
 
-Waveforms vary in speed, silence, loudness, noise and background voices; stripes of the log-mel are masked
-(SpecAugment, arXiv:1904.08779). All randomness comes from a NumPy generator that is passed in, so the same generator
-gives the same sound.
+Waveforms are varied (see :mod:`muomni_audio_encoder.augment`), and some are followed by others, whose text is
+then learned behind theirs; stripes of the log-mel are masked (SpecAugment, arXiv:1904.08779). All randomness comes from
+a NumPy generator that is passed in, so the same generator gives the same sound.
 
 Shapes: B batch, N samples, T frames or tokens, F mel bins, S stripes, L characters of all rows together.
 """
@@ -19,88 +19,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from muomni_audio_encoder import ctc
+from muomni_audio_encoder.augment import crowd, joined, stripes, vary
 from muomni_audio_encoder.model import AudioEncoder
-from muomni_audio_encoder.plugin import AudioAugmentConfig
 from muomni_audio_encoder.recognizer import Recognizer, flat, padded, spelling_loss, summed_loss
 from muomni_cli.api import Batch, Loss, RequestError, Sample
-from muomni_cli.audio.dsp import resample
 from muomni_cli.nn.collectives import share, totals
 
 if TYPE_CHECKING:
     from muomni_cli.api import Examples, StageContext
 
-Wave = NDArray[np.float32]
-
-SPEEDS = 100  # speeds are multiples of 1/SPEEDS, so that resampling filters are computed once
-TELEPHONE = 8000  # sample rate of telephones in Hz
-NOISE_GRAIN = 512  # noise is drawn in multiples of this many samples: an FFT of prime length is far slower
-QUIETEST = 1e-4  # lower bound of the loudness (RMS) that noise is scaled to, so that silence gets some
 SHOWN = 8  # transcripts in one sample
 LATE = "are too short for their text and are ignored"
 FOREIGN = "have a text without a letter that the encoder knows, and are learned as silence; see `characters`"
-
-
-def vary(wave: Wave, other: Wave, config: AudioAugmentConfig, rate: int, rng: np.random.Generator) -> Wave:
-    """Augment (N,) samples at ``rate`` Hz; ``other`` is a sound that may be added in the background. Speed and silence
-    change the number of samples."""
-    wave = with_speed(wave, config.speed, rng)
-    before, after = (int(rng.uniform(0, config.shift) * rate) for _ in range(2))
-    wave = np.pad(wave, (before, after))
-    loudness = max(_loudness(wave), QUIETEST)
-    if rng.random() < config.babble:
-        wave = wave + _at(fitted(other, wave.size, rng), loudness, config.babble_level, rng)
-    if rng.random() < config.noise:
-        wave = wave + _at(colored_noise(wave.size, rng), loudness, config.noise_level, rng)
-    if config.narrow and rng.random() < config.narrow:
-        wave = narrowed(wave, rate)
-    return np.asarray(wave * 10 ** (rng.uniform(-config.gain, config.gain) / 20), np.float32)
-
-
-def with_speed(wave: Wave, most: float, rng: np.random.Generator) -> Wave:
-    """Resample by a random factor of up to ``most`` faster or slower, which also changes the pitch."""
-    widest = int(most * SPEEDS)
-    speed = SPEEDS + int(rng.integers(-widest, widest + 1))
-    return resample(wave, speed, SPEEDS)
-
-
-def narrowed(wave: Wave, rate: int) -> Wave:
-    """Low-pass (N,) samples at 4 kHz, like telephones and 8 kHz files."""
-    if rate <= TELEPHONE:
-        return wave
-    return resample(resample(wave, rate, TELEPHONE), TELEPHONE, rate)[: wave.size]
-
-
-def colored_noise(samples: int, rng: np.random.Generator) -> Wave:
-    """(samples,) noise with a power spectrum of f^-a, a drawn from 0 (white) to 2 (brown)."""
-    drawn = -(-samples // NOISE_GRAIN) * NOISE_GRAIN
-    spectrum = np.fft.rfft(rng.standard_normal(drawn, np.float32))
-    frequencies = np.maximum(np.arange(spectrum.size), 1 + drawn // 500)  # flat at low frequencies: no rumble
-    slope = np.asarray(frequencies ** (-rng.uniform(0, 2) / 2), np.float32)
-    return np.asarray(np.fft.irfft(spectrum * slope, n=drawn)[:samples], np.float32)
-
-
-def fitted(wave: Wave, samples: int, rng: np.random.Generator) -> Wave:
-    """A random crop of ``wave``, or all of it at a random place in silence."""
-    spare = samples - wave.size
-    begin = int(rng.integers(0, abs(spare) + 1))
-    return wave[begin : begin + samples] if spare < 0 else np.pad(wave, (begin, spare - begin))
-
-
-def stripes(count: int, widest: float, size: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """(count,2) begin and end (exclusive) of random stripes, up to ``widest`` wide, within ``size``."""
-    widths = (rng.random(count) * (int(widest) + 1)).astype(np.int64).clip(0, size)
-    begins = (rng.random(count) * (size - widths + 1)).astype(np.int64)
-    return np.stack([begins, begins + widths], axis=1)
-
-
-def _loudness(wave: Wave) -> float:
-    return float(np.sqrt(np.mean(np.square(wave, dtype=np.float64))))
-
-
-def _at(sound: Wave, loudness: float, level: tuple[float, float], rng: np.random.Generator) -> Wave:
-    """Scale ``sound`` to a level in dB below ``loudness``, drawn from ``level``."""
-    wanted = loudness * 10 ** (-rng.uniform(*level) / 20)
-    return np.asarray(sound * (wanted / max(_loudness(sound), QUIETEST)), np.float32)
 
 
 def edits(one: Sequence[Hashable], other: Sequence[Hashable]) -> int:
@@ -180,8 +110,7 @@ class CtcObjective:
         shares = self._settings.accumulate
         rows = range(len(chosen) * micro // shares, len(chosen) * (micro + 1) // shares)
         made = [self._row(chosen[row], np.random.default_rng([self._seed, step, row])) for row in rows]
-        waves, times, bins = zip(*made, strict=True)
-        texts = [self._texts[chosen[row]] for row in rows]
+        waves, texts, times, bins = zip(*made, strict=True)
         tensors = {
             "waves": padded(waves),
             "texts": flat(texts),
@@ -194,13 +123,13 @@ class CtcObjective:
         return Batch(tensors, weight, seconds, {"samples": samples, "sizes": sizes})
 
     def loss(self, batch: Batch) -> Loss:
-        encoder, samples = self.module.encoder, batch.host["samples"]
-        mel = encoder.mel(batch.tensors["waves"])
+        encoder, samples, waves = self.module.encoder, batch.host["samples"], batch.tensors["waves"]
+        frames = [n // self._config.hop for n in samples]
+        real = None if min(frames) == max(frames) else torch.tensor(frames).to(waves.device, non_blocking=True)
+        mel = encoder.normalized(encoder.mel(waves), real)
         hidden = striped(mel.shape[1], batch.tensors["times"])[:, :, None]
         hidden = hidden | striped(mel.shape[2], batch.tensors["bins"])[:, None]
         mel = mel.masked_fill(hidden, self._config.mel_mean)  # zero after normalization
-        frames = [n // self._config.hop for n in samples]
-        real = None if min(frames) == max(frames) else torch.tensor(frames).to(mel.device, non_blocking=True)
         scores = self.module.score(encoder.hear(mel, real))
         lengths = [encoder.config.num_tokens(n) for n in samples]
         return Loss(summed_loss(scores, lengths, batch.tensors["texts"], batch.host["sizes"]))
@@ -228,16 +157,26 @@ class CtcObjective:
         lines = (f"said:  {self._val.texts[row]}\nheard: {text}\n" for row, text in zip(rows, heard, strict=True))
         yield Sample("transcripts.txt", "\n".join(lines))
 
-    def _row(self, index: int, rng: np.random.Generator) -> tuple[NDArray[np.float32], NDArray[Any], NDArray[Any]]:
+    def _row(
+        self, index: int, rng: np.random.Generator
+    ) -> tuple[NDArray[np.float32], list[int], NDArray[Any], NDArray[Any]]:
+        """A sound, the classes of its text, and the stripes to mask."""
         config, augment = self._config, self._config.augment
-        other = self._train.inputs[int(rng.integers(len(self._train)))]
-        wave = vary(self._train.inputs[index], other, augment, config.sample_rate, rng)
+        wave, text = self._train.inputs[index], self._texts[index]
+        if augment.join and rng.random() < augment.join:
+            next_one = int(rng.integers(len(self._train)))
+            both = joined(wave, self._train.inputs[next_one], config.sample_rate, rng)
+            if both.size <= augment.join_seconds * config.sample_rate:
+                wave, space = both, self.module.alphabet.classes_of(" ")
+                text = [*text, *(space if text and self._texts[next_one] else ()), *self._texts[next_one]]
+        around = crowd(self._train.inputs, augment.crowd, wave.size, rng)
+        wave = vary(wave, around, augment, config.sample_rate, rng)
         wave = np.pad(wave, (0, max(0, config.shortest - wave.size)))
         frames = wave.size // config.hop
         longest = augment.time_seconds * config.sample_rate / config.hop
         times = stripes(augment.time_masks, min(augment.time_width * frames, longest), frames, rng)
         bins = stripes(augment.bin_masks, augment.bin_width * config.n_mels, config.n_mels, rng)
-        return wave, times, bins
+        return wave, text, times, bins
 
     @torch.no_grad()
     def _scores(self, rows: Sequence[int]) -> tuple[Tensor, list[int]]:

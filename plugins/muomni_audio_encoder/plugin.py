@@ -1,12 +1,40 @@
 """The audio encoder: settings and registration. Every listing imports this module, so it imports no torch or numpy."""
 
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, NonNegativeFloat, model_validator
+from pydantic import BeforeValidator, Field, NonNegativeFloat, model_validator
 
-from muomni_cli.api import Depth, EncoderPart, Factor, MelConfig, PartConfig, Width, hookimpl
+from muomni_cli.api import (
+    Depth,
+    EncoderPart,
+    Factor,
+    MelConfig,
+    PartConfig,
+    RequestError,
+    Width,
+    expand_path,
+    hookimpl,
+)
+from muomni_cli.structured_output.command_grammar import CommandGrammar, parse_grammar, read_grammar
 
 Decibels = Annotated[float, Field(ge=-200, le=200)]
+
+
+def _read_grammar(given: Any) -> Any:
+    """A path as the grammar in its file, so that a model carries its grammar with it."""
+    if given is None or isinstance(given, CommandGrammar):
+        return given
+    if not isinstance(given, str):
+        return parse_grammar(given)
+    try:
+        return read_grammar(expand_path(given))
+    except RequestError as error:
+        raise ValueError(f"{error.what}; {error.fix}") from error
+
+
+Grammar = Annotated[
+    CommandGrammar | None, BeforeValidator(_read_grammar, json_schema_input_type=str | CommandGrammar | None)
+]
 
 
 class AudioAugmentConfig(PartConfig):
@@ -21,9 +49,22 @@ class AudioAugmentConfig(PartConfig):
         (5.0, 30.0), description="signal-to-noise ratio in dB: lowest and highest"
     )
     babble: float = Field(0.1, ge=0, le=1, description="share of sounds with another one in the background")
+    crowd: int = Field(1, ge=1, le=20, description="most sounds at a time in that background")
     babble_level: tuple[Decibels, Decibels] = Field(
         (10.0, 30.0), description="how far the other sound lies below, in dB: lowest and highest"
     )
+    of_speech: bool = Field(
+        False, description="count levels of noise and babble from the loudest eighth of a second, not the whole sound"
+    )  # fmt: skip
+    hum: float = Field(0.0, ge=0, le=1, description="share of sounds with the hum of a machine, at noise_level")
+    room: float = Field(0.0, ge=0, le=1, description="share of sounds with the reverberation of a made room")
+    color: float = Field(0.0, ge=0, le=1, description="share of sounds through another microphone's frequency response")
+    color_range: NonNegativeFloat = Field(9.0, le=40, description="largest deviation of that response, in dB")
+    clip: float = Field(0.0, ge=0, le=1, description="share of sounds whose peaks are cut off")
+    pauses: float = Field(0.0, ge=0, le=1, description="share of sounds with longer pauses between their words")
+    pause_seconds: float = Field(1.0, gt=0, le=60, description="longest addition to a pause, in seconds")
+    join: float = Field(0.0, ge=0, le=1, description="share of sounds followed by another, whose text is learned too")
+    join_seconds: float = Field(14.0, gt=0, le=3600, description="longest sound that is made so, in seconds")
     narrow: float = Field(0.0, ge=0, le=1, description="share of sounds low-passed at 4 kHz, as by a telephone")
     time_masks: int = Field(2, ge=0, le=1024, description="time masks of the log-mel (arXiv:1904.08779)")
     time_width: float = Field(0.1, ge=0, le=1, description="widest time mask, as a share of the sound")
@@ -67,11 +108,21 @@ class AudioEncoderConfig(MelConfig):
     n_heads: Depth = Field(3, description="attention heads; each is d_model / n_heads wide")
     d_ff: Width = Field(768, description="width of the MLP's hidden layer")
     rope_theta: Factor = Field(10000.0, description="base of the rotary wavelengths")
+    kernel: int = Field(
+        0, ge=0, le=255, description="width of the blocks' convolutions over time, odd; 0: blocks have none"
+    )
+    loudness: bool = Field(
+        True, description="whether the level of a sound matters; false: its log-mel is relative to its mean power"
+    )
     dropout: float = Field(0.0, ge=0, lt=1, description="share of each branch's output dropped in training")
     norm_eps: Factor = Field(1e-5, description="added to the mean square inside RMSNorm")
     characters: str = Field(
         " 'abcdefghijklmnopqrstuvwxyz", min_length=1, description="alphabet of transcripts, one class per character"
     )
+    grammar: Grammar = Field(
+        None, description="commands to listen for, as a path of a TOML or JSON file or as its content: the model then "
+        "answers a recording with the intent and slots, as JSON"
+    )  # fmt: skip
     max_seconds: float = Field(60.0, gt=0, le=3600, description="longest sound that is read from one file")
     level: tuple[Decibels, Decibels] | None = Field(
         None, description="speech quieter than the first is raised to it, louder than the second lowered to it, in dB "
@@ -110,6 +161,8 @@ class AudioEncoderConfig(MelConfig):
             raise ValueError(f"level begins at {self.level[0]:g} dB, above its end, {self.level[1]:g} dB")
         if twice := {c for c in self.characters if self.characters.count(c) > 1}:
             raise ValueError(f"characters has {min(twice)!r} more than once")
+        if self.kernel and self.kernel % 2 == 0:
+            raise ValueError(f"kernel is {self.kernel}, not odd")
         if self.d_model % self.n_heads:
             raise ValueError(f"d_model {self.d_model} cannot be split into n_heads {self.n_heads} equal heads")
         if self.head_dim % 2:
@@ -140,6 +193,7 @@ def register_encoders() -> list[EncoderPart]:
             transcribe="muomni_audio_encoder.recognizer:build",
             predictor="muomni_audio_encoder.recognizer:build_predictor",
             head_graphs="muomni_audio_encoder.graphs:head_graphs",
+            respond="muomni_audio_encoder.runtime:responds",
             align="muomni_audio_encoder.recognizer:build",
             bench_inputs="muomni_audio_encoder.runtime:inputs",
             peers={

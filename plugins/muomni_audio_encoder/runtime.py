@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from itertools import groupby
 from types import MappingProxyType
 from typing import Any
@@ -18,10 +19,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from muomni_audio_encoder.commands import CommandDecoder, said
 from muomni_audio_encoder.ctc import BLANK, Alphabet, Mark, align, choose, greedy, prefix_beam
 from muomni_audio_encoder.plugin import AudioEncoderConfig
 from muomni_audio_encoder.voice_activity import prepared
-from muomni_cli.api import GraphFn, Word
+from muomni_cli.api import GraphFn, RequestError, Word
+from muomni_cli.structured_output.command_grammar import Command
 
 WINDOW = 20.0  # length of a window in seconds
 SIDE = 2.0  # seconds at either side of a window that serve only as context
@@ -40,6 +43,11 @@ Scores = NDArray[np.floating]
 def count(config: AudioEncoderConfig, inputs: NDArray[Any]) -> int:
     """Tokens of (N,) samples."""
     return config.num_tokens(len(inputs))
+
+
+def responds(config: AudioEncoderConfig) -> bool:
+    """Whether it answers a recording by itself: it has a grammar of commands."""
+    return config.grammar is not None
 
 
 class Room:
@@ -215,6 +223,29 @@ class Transcription(ABC):
         speller = BeamSpeller(beam) if beam else GreedySpeller()
         marks = marks_of(speller, ScoreWindows(shortest, rate).scores(self.hear, room.pieces(pieces)))
         return map(room.word, words_of(marks, self.alphabet, shortest / rate))
+
+    def respond(self, inputs: NDArray[np.float32]) -> str:
+        """The command in a recording (N,) as one line of JSON; the intent is null where there is none."""
+        return self.command(inputs).json()
+
+    def expected_response(self, text: str, label: str | None) -> str:
+        """The label, if that is a command as JSON; else what the grammar reads in the text."""
+        if label and label.startswith("{"):
+            return label
+        return said(self.decoder, text).json()
+
+    def command(self, wave: NDArray[np.float32]) -> Command:
+        """The command in a recording (N,). RequestError: the model has no grammar."""
+        shortest, rate = self.config.shortest, self.config.sample_rate
+        parts = list(ScoreWindows(shortest, rate).scores(self.hear, [Room(shortest, rate).around(wave)]))
+        return self.decoder.decode(np.concatenate(parts))
+
+    @cached_property
+    def decoder(self) -> CommandDecoder:
+        """The search by the grammar. RequestError: the model has none."""
+        if self.config.grammar is None:
+            raise RequestError("this encoder has no grammar of commands", "train one with encoders.audio.grammar")
+        return CommandDecoder(self.config.grammar, self.alphabet)
 
     def spelled(self, marks: Iterable[Mark]) -> str:
         """The normalized text of marks: no spaces at the ends, nor two in a row."""

@@ -247,6 +247,9 @@ class SoundsConfig(MadeConfig):
     quieter: float = Field(0.0, ge=0, le=60, description="largest reduction of loudness, in dB")
 
 
+NamedVoice = Annotated[str, Field(pattern=r"^[a-z0-9*_:-]+:[a-z0-9*_-]+$")]  # program:voice, perhaps with *
+
+
 class SpokenConfig(FilesConfig):
     """Text spoken by a speech program."""
 
@@ -272,8 +275,15 @@ class SpokenConfig(FilesConfig):
         {}, description="values of each slot of the patterns"
     )
     words: tuple[Sayable, ...] = Field((), description="single words, which are also labels, instead of a file")
-    voices: tuple[Literal["slt", "rms", "awb", "kal16"], ...] = Field(
-        ("slt", "rms", "awb", "kal16"), min_length=1, description="possible voices"
+    grammar: str = Field("", description="a grammar of commands, whose sentences are spoken, instead of a file")
+    voices: tuple[Literal["slt", "rms", "awb", "kal16"] | NamedVoice, ...] = Field(
+        ("slt", "rms", "awb", "kal16"),
+        min_length=1,
+        description='possible voices: some of slt, rms, awb and kal16, or "program:voice" of any speech programs, with '
+        '* for any letters: "flite:*", "kokoro:mix*-in"',
+    )
+    pauses: float = Field(
+        0.0, ge=0, le=1, description="share of the texts that are spoken with pauses between words, as by commas"
     )
     count: int = Field(
         0, ge=0, le=MAX_COUNT, description="number of examples, cycling; 0: each text once (not with patterns)"
@@ -294,15 +304,17 @@ class SpokenConfig(FilesConfig):
         for low, high in (self.stretch, self.pitch):
             if low > high:
                 raise ValueError("stretch and pitch must be ranges within 0.5 to 2, lower bound first")
-        given = [name for name in ("path", "sentences", "words", "patterns") if getattr(self, name)]
+        given = [name for name in ("path", "sentences", "words", "patterns", "grammar") if getattr(self, name)]
         if len(given) > 1:
             raise ValueError(f"{' and '.join(given)} exclude each other: write one of them")
         if self.min_words > self.max_words:
             raise ValueError(f"min_words {self.min_words} is more than max_words {self.max_words}")
         if wrong := mistake(self.patterns, self.slots):
             raise ValueError(wrong)
-        if self.patterns and not self.count:
-            raise ValueError("patterns need a count: the number of sentences")
+        if (self.patterns or self.grammar) and not self.count:
+            raise ValueError("patterns and a grammar need a count: the number of sentences")
+        if len({":" in voice for voice in self.voices}) > 1:
+            raise ValueError('write all voices as "program:voice", or none of them')
         for pattern in self.patterns:
             longest = SLOT.sub(lambda slot: max(self.slots[slot.group(1)], key=len), pattern)
             if reason := unsayable(longest):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import io
+import random
 import shutil
 import subprocess
 import tempfile
@@ -19,8 +20,9 @@ from itertools import cycle, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Literal
 
-from muomni_cli.api import Example, RequestError, cut_sentences
-from muomni_datasets.config import SIDES, SpokenConfig, unsayable
+from muomni_cli.api import Example, RequestError, cut_sentences, expand_path, speech_programs
+from muomni_cli.structured_output.command_grammar import read_grammar
+from muomni_datasets.config import LONGEST, SIDES, SpokenConfig, unsayable
 from muomni_datasets.story_plots import StoryRandom, made
 from muomni_datasets.text import Files, FilesSource, Holdout
 
@@ -148,6 +150,51 @@ class SpokenMedia:
         return io.BytesIO(synthesize(self.program, self.text, self.voice, self.stretch, self.pitch))
 
 
+@dataclass(frozen=True, slots=True)
+class VoicedMedia:
+    """A text in a voice ``program:voice``, opened as WAV; arguments as of
+    :func:`muomni_cli.data.speech_programs.speak`."""
+
+    modality: str
+    text: str
+    voice: str
+    stretch: float
+    pitch: float
+
+    @property
+    def name(self) -> str:
+        return f"{self.text[:40]!r} said by {self.voice}"
+
+    @property
+    def facts(self) -> Mapping[str, str]:
+        return {"voice": self.voice}
+
+    def open(self) -> BinaryIO:
+        return io.BytesIO(speech_programs.speak(self.text, self.voice, self.stretch, self.pitch))
+
+
+def with_pauses(text: str, rng: StoryRandom) -> str:
+    """A text with a comma after one or several of its words."""
+    words = text.split()
+    for place in range(len(words) - 1):
+        if words[place][-1].isalnum() and rng.between(0, 1) < 1.5 / len(words):
+            words[place] += ","
+    return " ".join(words)
+
+
+def said_by(grammar: str, seed: int) -> Iterator[str]:
+    """Endless random sentences of a grammar's file, none with a slot twice. RequestError: it is no grammar."""
+    try:
+        rules = read_grammar(expand_path(grammar))
+    except ValueError as error:
+        raise RequestError(f"the grammar cannot be used: {error}", "correct its file") from error
+    rng = random.Random(seed)
+    while True:
+        sentence, command = rules.sentence(rng)
+        if sentence and len(sentence) <= LONGEST and command.intent:
+            yield sentence
+
+
 class SpokenSentences(FilesSource):
     """A source of texts, each in a random voice."""
 
@@ -157,10 +204,18 @@ class SpokenSentences(FilesSource):
 
     def files(self) -> list[Path]:
         listed = self._config.sentences or self._config.words or self._config.patterns
-        texts = [] if listed else self._files.paths()
-        return [*texts, *program_files(self._config.program)]
+        texts = [] if listed else [expand_path(self._config.grammar)] if self._config.grammar else self._files.paths()
+        return [*texts, *self._program_files()]
+
+    def _program_files(self) -> list[Path]:
+        if ":" in self._config.voices[0]:
+            return speech_programs.program_files(speech_programs.voices_named(self._config.voices))
+        return program_files(self._config.program)
 
     def documents(self) -> Iterator[Example]:
+        if ":" in self._config.voices[0]:
+            yield from self._by_named_voices()
+            return
         program = choose_program(self._config.program)
         require_voices(program, self._config.voices)
         count = self._config.count
@@ -181,12 +236,36 @@ class SpokenSentences(FilesSource):
                 voice=label,
             )
 
+    def _by_named_voices(self) -> Iterator[Example]:
+        """Examples in voices ``program:voice``."""
+        config = self._config
+        voices = speech_programs.voices_named(config.voices)
+        speech_programs.require_voices(voices)
+        texts = islice(cycle(self._texts()), config.count) if config.count else self._texts()
+        for index, text in enumerate(texts):
+            rng = StoryRandom(f"spoken/{config.seed}/{index}")
+            voice = rng.one(voices)
+            stretch, pitch = round(rng.between(*config.stretch), 2), round(rng.between(*config.pitch), 2)
+            said = with_pauses(text, rng) if rng.between(0, 1) < config.pauses else text
+            key = text if config.key == "text" else voice
+            yield Example(
+                media=VoicedMedia("audio", said, voice, stretch, pitch),
+                text=text,
+                key=key,
+                label=text if config.words else None,
+                source="spoken",
+                split=self._holdout.side(key) or SIDES[config.split],
+                voice=voice,
+            )
+
     def _texts(self) -> Iterator[str]:
         config = self._config
         if listed := config.words or config.sentences:
             yield from listed
         elif config.patterns:
             yield from made(config.patterns, config.slots, config.seed)
+        elif config.grammar:
+            yield from said_by(config.grammar, config.seed)
         elif config.cut == "sentences":
             for path in self._files.paths():
                 lines = (line for _, line in self._files.lines(path))

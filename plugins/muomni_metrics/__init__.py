@@ -15,6 +15,12 @@ def register_metrics() -> list[MetricSet]:
             make=f"{METRICS}.encoders:encoder_metrics",
         ),
         MetricSet(
+            name="commands",
+            doc="commands that an encoder with a grammar hears, and their slots, by source",
+            stages=(MetricSet.ENCODERS,),
+            make=f"{METRICS}.commands:command_metrics",
+        ),
+        MetricSet(
             name="conversations",
             doc="answers about images and audio, and to the same questions with these swapped",
             stages=("omni",),

@@ -8,7 +8,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from muomni_audio_encoder.objective import colored_noise, fitted, narrowed, stripes, vary, with_speed
+from muomni_audio_encoder.augment import (
+    clipped,
+    colored_noise,
+    coloured,
+    crowd,
+    fitted,
+    hum,
+    in_room,
+    joined,
+    narrowed,
+    speech_level,
+    stripes,
+    vary,
+    with_longer_pauses,
+    with_speed,
+)
 from muomni_audio_encoder.plugin import AudioAugmentConfig
 
 RATE = 16000
@@ -130,3 +145,83 @@ def test_stripes_lie_inside_and_are_no_wider_than_asked(count: int, widest: floa
 def test_levels_that_fall_are_a_mistake() -> None:
     with pytest.raises(ValueError, match="noise_level begins at 30 dB, above its end, 5 dB"):
         AudioAugmentConfig(noise_level=(30.0, 5.0))
+
+
+EVERYTHING = AudioAugmentConfig(
+    babble=1, crowd=5, hum=1, room=1, color=1, clip=1, pauses=1, narrow=1, noise=1, of_speech=True
+)
+
+
+def test_all_of_it_at_once_gives_finite_sounds_and_the_same_for_the_same_seed() -> None:
+    waves = [tone(0.7), tone(0.4, 700), np.zeros(RATE, np.float32), tone(0.002)]
+    for seed in range(6):
+        for wave in waves:
+            made = []
+            for _ in range(2):
+                own = rng(seed)
+                made.append(vary(wave, crowd(waves, 5, wave.size, own), EVERYTHING, RATE, own))
+            np.testing.assert_array_equal(*made)
+            assert made[0].dtype == np.float32
+            assert np.isfinite(made[0]).all()
+
+
+def test_the_level_of_speech_does_not_depend_on_the_silence_around_it() -> None:
+    around = np.pad(tone(), (2048 * 5, 2048 * 9))
+    assert speech_level(around, RATE) == pytest.approx(speech_level(tone(), RATE), rel=0.02)
+    assert speech_level(np.zeros(0, np.float32), RATE) == 0
+
+
+def test_longer_pauses_add_silence_to_the_gaps_and_nothing_else() -> None:
+    gap = np.zeros(RATE // 10, np.float32)
+    wave = np.concatenate([tone(0.5), gap, tone(0.5), gap, tone(0.5)])
+    sizes = set()
+    for seed in range(12):
+        made = with_longer_pauses(wave, 0.5, RATE, rng(seed))
+        sizes.add(made.size)
+        assert wave.size <= made.size <= wave.size + 2 * 0.5 * RATE
+        assert np.count_nonzero(made) == np.count_nonzero(wave)
+    assert len(sizes) > 5
+    np.testing.assert_array_equal(with_longer_pauses(tone(), 0.5, RATE, rng()), tone())
+
+
+def test_joined_sounds_are_about_equally_loud() -> None:
+    for seed in range(10):
+        both = joined(tone(), 0.01 * tone(0.5, 700), RATE, rng(seed))
+        assert 1.55 * RATE <= both.size <= 2.71 * RATE
+        assert abs(decibels(both[-RATE // 2 :], both[:RATE])) < 5.1
+
+
+def test_a_room_keeps_length_and_adds_what_decays() -> None:
+    click = np.zeros(RATE, np.float32)
+    click[100] = 1.0
+    for seed in range(6):
+        heard = in_room(click, RATE, rng(seed))
+        assert heard.size == click.size
+        assert np.abs(heard).argmax() == 100
+        assert 0 < np.square(heard[-4000:]).sum() + 1e-12 < np.square(heard[100:6000]).sum()
+
+
+def test_other_microphones_stay_within_their_range() -> None:
+    for seed in range(10):
+        changed = decibels(coloured(tone(), 6.0, rng(seed)), tone())
+        assert -37 < changed < 6.5
+
+
+def test_clipping_only_lowers_peaks() -> None:
+    for seed in range(6):
+        loud = tone() * np.linspace(0, 1, RATE, dtype=np.float32)
+        made = clipped(loud, rng(seed))
+        assert np.all(np.abs(made) <= np.abs(loud))
+        assert np.abs(made).max() < np.abs(loud).max()
+
+
+def test_hum_is_low() -> None:
+    for seed in range(6):
+        spectrum = np.abs(np.fft.rfft(hum(RATE, RATE, rng(seed)))) ** 2
+        assert spectrum[:3000].sum() > 0.99 * spectrum.sum()
+
+
+def test_a_crowd_of_one_is_one_of_the_sounds() -> None:
+    waves = [tone(0.1), tone(0.2)]
+    assert crowd(waves, 1, 5, rng()).size in (waves[0].size, waves[1].size)
+    assert {crowd(waves, 6, 5000, rng(seed)).size for seed in range(30)} <= {5000, waves[0].size, waves[1].size}

@@ -16,13 +16,14 @@ from muomni_cli.registry.registry import get_registry
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = [module.partition(".")[0] for module in BUILTINS]
-MODEL = ("plugins/muomni_nano/run/", "plugins/muomni_nano/bundle/")
+MODEL = tuple(f"plugins/muomni_{name}/{folder}/" for name in ("nano", "barista") for folder in ("run", "bundle"))
 """Files of a model name the plugins that made its parts."""
 TUPLE = "muomni_cli/registry/loading.py"
 """Where the tuple is."""
 
-WORDS = {"text", "bytes", "conversations", "onnx", "transformer"}
-"""Names of built-in parts that also mean something else: tables of a recipe, units, a package of others, a network."""
+WORDS = {"text", "bytes", "conversations", "onnx", "transformer", "flite", "hibari", "kokoro"}
+"""Names of built-in parts that also mean something else: tables of a recipe, units, packages and programs of others, a
+network."""
 
 
 def tracked() -> list[Path]:

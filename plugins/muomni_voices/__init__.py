@@ -1,0 +1,1 @@
+"""Speech programs of others that make training data, behind one interface."""
