@@ -99,6 +99,8 @@ def test_all_that_the_others_declare_can_be_imported(package: str) -> None:
 @pytest.mark.parametrize("package", PACKAGES)
 def test_recipes_that_need_it_say_so_and_others_load(package: str) -> None:
     needing = {path.stem for path in RECIPES if package in used_by(load_recipe(str(path)))}
+    if package == "muomni_barista":  # no part, but the grammar that its recipe reads
+        needing = {"barista"}
     told = without(package)["recipes"]
     assert told.keys() == needing
     for what in told.values():
