@@ -52,7 +52,7 @@ def export(model: TextModel, folder: Path, *, precision: str, notify: Callable[[
             does.
         MuomniError: the file does not agree.
     """
-    if (model.entry["plugin"], model.entry["use"]) != ("muomni_thinker", "transformer"):
+    if open_entry(model.entry)[0].part.pretrained is None:  # it does not take weights of the families known there
         raise RequestError(f"llama.cpp knows no Thinker {model.entry['use']}", "export it with --onnx")
     settings = model.config.model_dump(mode="json")
     config = config_of(settings, model.thinker.vocab_size)

@@ -19,6 +19,7 @@ from muomni_cli.data.prompt import chat_ids
 from muomni_cli.nn.llama_config import config_of
 from muomni_cli.nn.llama_weights import exported_tensors
 from muomni_cli.nn.text_parity import ALLOWED, Agreement, compare_text_models
+from muomni_cli.runs.run import open_entry
 from muomni_hf.tokenizer_files import write_tokenizer
 
 TALK = [Message("user", "Who laid the egg?"), Message("assistant", "The hen did."), Message("user", "And then?")]
@@ -50,8 +51,8 @@ def export(model: TextModel, folder: Path, *, precision: str, notify: Callable[[
 
 
 def require_transformer(model: TextModel) -> None:
-    """RequestError if the Thinker is not muomni's own transformer, which alone has a counterpart there."""
-    if (model.entry["plugin"], model.entry["use"]) != ("muomni_thinker", "transformer"):
+    """RequestError if the Thinker does not take weights of this format, and so has no counterpart there."""
+    if open_entry(model.entry)[0].part.pretrained is None:
         raise RequestError(
             f"the Thinker {model.entry['use']} has no counterpart in this format", "export it with --onnx"
         )

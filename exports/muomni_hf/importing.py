@@ -98,9 +98,10 @@ def _write(run: RunFolder, recipe: Recipe, tokenizer: Tokenizer, folder: Path, n
 
 
 def _spec(kind: str, use: str, settings: Mapping[str, Any]) -> PartSpec:
-    """A part of muomni's own. RequestError if it does not take these settings."""
-    plugin = {"tokenizer": "muomni_text", "thinker": "muomni_thinker"}[kind]
-    registered = get_registry().get(kind, f"{plugin}:{use}")
+    """The built-in part of this name. RequestError if it does not take these settings."""
+    registered = next(
+        one for one in get_registry().all(kind) if one.part.name == use and one.plugin.origin == "built-in"
+    )
     try:
         return PartSpec(use, registered, registered.part.config.model_validate(settings))
     except ValidationError as error:

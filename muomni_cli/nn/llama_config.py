@@ -1,7 +1,7 @@
 """``config.json`` of Hugging Face checkpoints of Llama's kind, as settings of the Thinker ``transformer``, and back.
 Imports no torch: recipes read it.
 
-Settings are plain data, by the names of :class:`muomni_thinker.plugin.TransformerConfig`.
+Settings are plain data, by the names in the config of the Thinker ``transformer``.
 """
 
 from __future__ import annotations

@@ -101,7 +101,7 @@ def test_plugins_info_of_a_name_that_cards_have_too(capsys: pytest.CaptureFixtur
 def test_listed_kinds_are_counted_in_words(capsys: pytest.CaptureFixture[str]) -> None:
     out = run(capsys, "plugins", "list")[1]
     assert "cardss" not in out
-    assert "2 tokenizers" in out
+    assert "3 tokenizers" in out
 
 
 @pytest.mark.parametrize(
