@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Self, Unpack, cast
 
@@ -119,12 +120,14 @@ class Model:
         """What the model can do, of ``chat``, ``speak`` and ``transcribe``, and its modalities."""
         engine = self.engine
         heads = [open_entry(entry)[0].part for entry in engine.heads.values()]
+        answers = responding(engine)
         able = {
-            "chat": "thinker" in engine.parts or responding(engine) is not None,
+            "chat": "thinker" in engine.parts or answers is not None,
             "speak": {"talker", "codec"} <= engine.parts.keys() and bool(engine.vocoders),
             "transcribe": any(isinstance(part, EncoderPart) and part.transcribe for part in heads),
         }
-        return frozenset(engine.modalities) | {name for name, holds in able.items() if holds}
+        taken = {*engine.modalities, *([] if answers is None else [answers[0].modality])}
+        return frozenset(taken | {name for name, holds in able.items() if holds})
 
     @property
     def voices(self) -> list[str]:
@@ -223,14 +226,25 @@ class Model:
             options: see :class:`muomni_cli.inference.settings.ChatOptions`.
 
         Raises:
-            RequestError: as :meth:`chat`; nothing of a conversation that does not fit the context is left out.
+            RequestError: as :meth:`chat`; nothing of a conversation that does not fit the context is left out. A model
+                without a Thinker answers one message.
         """
+        if responding(self.engine) is not None:
+            return self._responded(messages)
         batch = self._together() if together else None
         settings, model = settings_of(self.engine, options), chat_model(self.engine, notice, hidden=hidden, batch=batch)
         with self._reading:
             ids = model.conversation(messages, settings)
         answer = Answer()
         return Reply(len(ids), answer, model.answer(ids, settings, answer), model.context)
+
+    def _responded(self, messages: Sequence[Message]) -> Reply:
+        if len(messages) != 1:
+            raise RequestError(f"{self.label} remembers nothing: it answers one message", "send the last one alone")
+        begin = time.perf_counter()
+        text = self.respond(messages[0].text, messages[0].media)
+        answer = Answer(text, finish="eos", seconds=time.perf_counter() - begin)
+        return Reply(0, answer, iter([TextChunk(text)]), 0)
 
     def session(self, **options: Unpack[ChatOptions]) -> ChatSession:
         """A conversation that remembers its turns.

@@ -127,7 +127,7 @@ def _worker(spec: str | None, model: Model, settings: ServeSettings) -> ModelWor
 
     together = settings.together
     if together is None:
-        together = "chat" in model.capabilities and model.engine.alignment is not None
+        together = "thinker" in model.engine.parts and model.engine.alignment is not None
     threads = model.engine.batches if together else 0
     return ModelWorker(again, settings.keep, settings.queue, settings.timeout, ROWS, threads)
 
