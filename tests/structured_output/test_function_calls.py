@@ -65,7 +65,7 @@ def test_a_required_call_has_valid_arguments(nano: Model, seed: int) -> None:
 
 def test_both_functions_can_be_called(nano: Model) -> None:
     form = calls_form(FUNCTIONS, text=False)
-    said = [nano.chat("Stop.", form=form, max_tokens=60, temperature=3.0, seed=seed) for seed in range(5)]
+    said = [nano.chat("Stop.", form=form, max_tokens=60, temperature=3.0, seed=seed) for seed in range(16)]
     assert {read(one, [])[1] for one in said} == {"paint", "stop"}
 
 
