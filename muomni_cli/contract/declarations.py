@@ -247,8 +247,8 @@ class CallbackPart(Part):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExporterPart(Part):
-    """A format of other programs, an option of ``muomni export`` by its name: ``build(model: TextModel, folder: Path, *,
-    precision: str, notify) -> Sequence[ExportedFile]`` writes a model's Thinker and tokenizer into an empty folder.
+    """A format of other programs, an option of ``muomni export`` by its name: ``build(model: TextModel, folder: Path,
+    *, precision: str, notify) -> Sequence[ExportedFile]`` writes a model's Thinker and tokenizer into an empty folder.
 
     Args:
         precisions: those it writes; the first is the default.
