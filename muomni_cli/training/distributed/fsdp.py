@@ -46,11 +46,9 @@ class ShardedParallel(DataParallel):
         self._names: list[str] = []  # of the module's state; tied weights once
         self._shapes: dict[str, torch.Size] = {}  # of whole parameters, by name
         self._locals: dict[int, tuple[str, nn.Parameter, Tensor]] = {}
-        # Modules outside of the layers with the names of their parameters; those that this step has called, and those
-        # that any step has.
+        # Modules outside of the layers with the names of their parameters, and those that this step has called.
         self._owners: list[tuple[nn.Module, list[str]]] = []
         self._called: set[nn.Module] = set()
-        self._ever = torch.zeros(0, dtype=torch.uint8)
         self._saves: dist.ProcessGroup  # of the thread that writes checkpoints
         self._saving: ShardedSave | None = None
 
@@ -70,7 +68,6 @@ class ShardedParallel(DataParallel):
             if own:
                 self._owners.append((owner, own))
                 owner.register_forward_pre_hook(lambda called, _: self._called.add(called))
-        self._ever = torch.zeros(len(self._owners), dtype=torch.uint8)
         device = next(module.parameters()).device
         mesh = init_device_mesh(device.type, (self.world_size,))
         scalars = {p for p in module.parameters() if p.ndim == 0}  # which fully_shard refuses
@@ -123,15 +120,20 @@ class ShardedParallel(DataParallel):
                 tensor.grad = None
 
     def _idle(self) -> set[str]:
-        """Parameters that no process has used in this step, although it has in others: as with one process, they stay
-        as they are. What no step calls, such as a matrix that is read directly, counts as used."""
-        called = torch.tensor([owner in self._called for owner, _ in self._owners], dtype=torch.uint8)
+        """Parameters that no process has used in this step: as with one process, they stay as they are. A matrix that
+        is read directly is used where its gradient is not zero."""
+        shares = {name: tensor.grad for name, _, tensor in self._locals.values()}
+
+        def is_used(owner: nn.Module, names: Sequence[str]) -> bool:
+            return owner in self._called or any(
+                grad is not None and bool(grad.any()) for grad in map(shares.get, names)
+            )
+
+        used = torch.tensor([is_used(*one) for one in self._owners], dtype=torch.uint8)
         self._called.clear()
         with self._told():
-            dist.all_reduce(called, dist.ReduceOp.MAX, group=self._control)
-        self._ever |= called
-        idle = (self._ever & ~called.bool()).tolist()
-        return {name for (_, names), is_idle in zip(self._owners, idle, strict=True) if is_idle for name in names}
+            dist.all_reduce(used, dist.ReduceOp.MAX, group=self._control)
+        return {name for (_, names), one in zip(self._owners, used.tolist(), strict=True) if not one for name in names}
 
     @contextmanager
     def accumulating(self, *, last: bool) -> Iterator[None]:
