@@ -52,6 +52,7 @@ def error_of(answer: httpx.Response) -> dict[str, Any]:
 
 def test_a_speaker_whose_listener_hangs_up_stops(served: Served) -> None:
     with httpx.stream("POST", f"{served.url}/v1/audio/speech", json=SPEECH, timeout=60) as answer:
+        assert answer.status_code == 200
         next(answer.iter_bytes())
         assert served.waiting == 1
     until(lambda: served.waiting == 0, "the generation ends", 10)
@@ -60,11 +61,14 @@ def test_a_speaker_whose_listener_hangs_up_stops(served: Served) -> None:
 @pytest.mark.parametrize("stream", [True, False])
 def test_an_answer_whose_reader_hangs_up_stops(strict: Served, stream: bool) -> None:
     begun = httpx.Timeout(60, read=60 if stream else 0.3)
-    asked = CHAT | {"n": 8, "temperature": 2, "stream": stream, "max_tokens": 400}
+    long = {"type": "object", "properties": {"a": {"type": "string", "minLength": 250}}, "required": ["a"]}
+    form = {"type": "json_schema", "json_schema": {"name": "long", "schema": long | {"additionalProperties": False}}}
+    asked = CHAT | {"n": 8, "temperature": 2, "stream": stream, "max_tokens": 480, "response_format": form}
     headers = {"Authorization": f"Bearer {KEY}"}
     with httpx.Client(base_url=strict.url, headers=headers, timeout=begun) as client:
         if stream:
             with client.stream("POST", "/v1/chat/completions", json=asked) as answer:
+                assert answer.status_code == 200
                 next(answer.iter_lines())
                 assert strict.waiting == 1
         else:
