@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 
 from muomni_cli.core.checksums import BLANK, crc32, require_whole, sealed
 from muomni_cli.core.errors import MuomniError, RequestError
-from muomni_cli.core.partial import partial_folder, sweep
+from muomni_cli.core.partial import partial_folder, remove_temporary, sweep
 from muomni_cli.core.stopping import unfinished
 
 KEY = "checksum"  # of the checksum of a JSON file, in the file
@@ -59,8 +59,9 @@ def _folder(own: str, base: str, fallback: str) -> Path:
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path whose file takes the place of ``path`` at the end, atomically.
 
-    The temporary name is new and cannot be guessed. A symbolic link is followed: it stays, and the file it names is
-    replaced. Into a device or a pipe the content is written instead.
+    The temporary file lies in a new folder of its own, whose name cannot be guessed; so what a library writes beside
+    it is removed as well. A symbolic link is followed: it stays, and the file it names is replaced. Into a device or
+    a pipe the content is written instead.
 
     Raises:
         RequestError: ``path`` is a folder, or a link that leads nowhere.
@@ -73,11 +74,14 @@ def replacing(path: Path) -> Iterator[Path]:
     target = behind_links(path)
     if target.is_dir():
         raise RequestError(f"{path} is a folder", "name a file, in it or elsewhere")
-    temporary = target.with_name(f".{target.name[:40]}.{secrets.token_hex(8)}.tmp")
+    folder = target.with_name(f".{target.name[:40]}.{secrets.token_hex(8)}.tmp")
+    temporary = folder / target.name
+    unfinished.add(str(folder))
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         _sweep(target.parent)
-        os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+        folder.mkdir(0o700)
+        temporary.touch(exist_ok=False)
         mode = (target if target.exists() else temporary).stat().st_mode & 0o777
         yield temporary
         temporary.chmod(mode)  # some libraries create files that only their owner can read
@@ -90,8 +94,8 @@ def replacing(path: Path) -> Iterator[Path]:
             "free some space or check the folder's permissions; the file that was there before is untouched",
         ) from error
     finally:
-        with suppress(OSError):  # it may not have been created
-            temporary.unlink()
+        shutil.rmtree(folder, ignore_errors=True)
+        unfinished.discard(str(folder))
 
 
 def is_stream(path: Path) -> bool:
@@ -131,8 +135,14 @@ def _sweep(folder: Path) -> None:
     """Remove the temporary files that killed processes left in ``folder`` over an hour ago."""
     with suppress(OSError):
         for entry in os.scandir(folder):
-            if _TEMPORARY.fullmatch(entry.name) and entry.stat(follow_symlinks=False).st_mtime < time.time() - 3600:
-                Path(entry.path).unlink(missing_ok=True)
+            path = Path(entry.path)
+            if _TEMPORARY.fullmatch(entry.name) and _last_written(path) < time.time() - 3600:
+                remove_temporary(path)
+
+
+def _last_written(temporary: Path) -> float:
+    """Time of the last change of a temporary folder and what lies in it."""
+    return max(path.lstat().st_mtime for path in (temporary, *temporary.glob("*")))
 
 
 @contextmanager

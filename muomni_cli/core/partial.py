@@ -77,5 +77,14 @@ def _lock(folder: Path, *, wait: bool) -> int | None:
 def sweep_files(folder: Path) -> None:
     """Remove the temporary files in ``folder``, which no other process may be writing to."""
     for path in folder.glob(".*.tmp"):
-        if path.is_file():
-            path.unlink(missing_ok=True)
+        remove_temporary(path)
+
+
+def remove_temporary(path: Path) -> None:
+    """Remove a temporary file with the folder that it lies in, or a file without one. A link is left as it is."""
+    if path.is_symlink():
+        return
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)

@@ -6,6 +6,9 @@ from __future__ import annotations
 import json
 import os
 import stat
+import subprocess
+import sys
+import textwrap
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +20,8 @@ from muomni_cli import app
 from muomni_cli.core import files
 from muomni_cli.core.errors import MuomniError, RequestError
 from muomni_cli.core.files import new_folder, replacing, write_bytes, write_text
+from muomni_cli.core.partial import sweep_files
+from muomni_cli.core.stopping import unfinished
 from muomni_cli.runs.run import RunFolder
 
 if TYPE_CHECKING:
@@ -147,7 +152,7 @@ def test_the_temporary_file_is_new_and_its_name_is_not_to_be_guessed() -> None:
         with replacing(Path("out")) as temporary:
             assert temporary.stat().st_size == 0
             assert not temporary.is_symlink()
-            names.add(temporary.name)
+            names.add(temporary.parent.name)
             temporary.write_text("new")
     assert len(names) == 20
     assert os.listdir() == ["out"]
@@ -164,15 +169,42 @@ def test_a_link_laid_in_the_way_of_the_temporary_file_is_not_followed(monkeypatc
 
 def test_what_a_killed_process_left_is_removed_after_an_hour(here: Path) -> None:
     old, young = here / f".a.{'1' * 16}.tmp", here / f".b.{'2' * 16}.tmp"
-    own = here / ".a.tmp"
-    for path in (old, young, own):
-        path.touch()
-    for path in (old, own):
+    own, link = here / ".a.tmp", here / f".c.{'3' * 16}.tmp"
+    for path in (old, young):
+        path.mkdir()
+        (path / ".tmpA1b2C3").touch()  # of a library
+        (path / "file").touch()
+    own.touch()
+    link.symlink_to(own)
+    for path in (old / ".tmpA1b2C3", old / "file", old, young / "file", young, own):
         os.utime(path, (1e9, 1e9))
+    os.utime(link, (1e9, 1e9), follow_symlinks=False)
     write_text(here / "out", "new")
     assert not old.exists()
-    assert young.exists()
+    assert young.exists()  # a file in it is still being written
     assert own.exists()
+
+
+def test_what_a_library_writes_beside_the_temporary_file_is_removed() -> None:
+    with replacing(Path("out")) as temporary:
+        temporary.with_name(".tmpA1b2C3").touch()
+        assert str(temporary.parent) in unfinished  # removed also if the process is cut off
+    assert os.listdir() == ["out"]
+    assert not unfinished
+
+
+def test_what_a_killed_training_left_is_removed_when_it_goes_on() -> None:
+    code = """
+        import os, pathlib
+        from muomni_cli.core.files import replacing
+        with replacing(pathlib.Path("last.safetensors")) as temporary:
+            temporary.with_name(".tmpA1b2C3").touch()
+            os.kill(os.getpid(), 9)
+    """
+    assert subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=False).returncode == -9
+    assert len(os.listdir()) == 1
+    sweep_files(Path())
+    assert os.listdir() == []
 
 
 def test_a_new_folder_behind_a_link_leaves_the_link() -> None:
