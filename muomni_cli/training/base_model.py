@@ -27,7 +27,8 @@ THINKER = "thinker"
 
 @dataclass(frozen=True)
 class PretrainedModel:
-    """A trained model to start from. ``joint``: checkpoint of its omni stage; None: each part has its own one."""
+    """A trained model to start from. ``joint``: checkpoint of its omni stage, which holds the Thinker and the encoders;
+    None: each part has its own one."""
 
     name: str
     run: RunFolder
@@ -39,11 +40,12 @@ class PretrainedModel:
 
     def part(self, stage: str, chosen: PartSpec) -> tuple[nn.Module, Path] | None:
         """A part and the checkpoint it is from; None if there is none. RequestError if it differs from the recipe."""
-        entry = omni_entries(self.run).get(stage) if self.joint is not None else self.run.model()["parts"].get(stage)
+        together = {} if self.joint is None else omni_entries(self.run)
+        entry = together.get(stage) or self.run.model()["parts"].get(stage)
         if entry is None:
             return None
         self._require_same(stage, entry, chosen)
-        if self._checkpoint is None or self.joint is None:
+        if stage not in together or self._checkpoint is None or self.joint is None:
             return open_part(self.run, stage, f"muomni train {stage} {self.run.recipe_path} --run {self.run.name}")
         module = build_aside(chosen.registered, chosen.config, entry)
         prefix = f"{THINKER}." if stage == THINKER else f"encoders.{stage}."
@@ -91,7 +93,7 @@ class PretrainedModel:
         wanted = part_entry(chosen.registered, chosen.config, "")
         changed = differences(held, wanted, chosen.registered.part.config.training_only)
         if changed:
-            table = stage if stage in (THINKER, TOKENIZER) else f"encoders.{stage}"
+            table = f"encoders.{stage}" if chosen.registered.part.kind == "encoder" else stage
             own = {"use": held["use"], "plugin": held["plugin"], **held["config"]}
             settings = ", ".join(f"{key} = {own[key]}" for key in changed if key in own)
             raise RequestError(
@@ -102,11 +104,17 @@ class PretrainedModel:
 
 def start_weights(module: nn.Module, stage: str, chosen: PartSpec, init: str) -> tuple[nn.Module, str]:
     """The part of a stage as its training begins, and where its weights are from (empty: random): those of the model
-    ``init``, else those that its config names, else ``module`` as it is. RequestError if they do not fit."""
+    ``init``, else those that its config names, else ``module`` as it is. RequestError if they do not fit.
+
+    A part that has a method ``start_from`` takes the weights of the other one by it: a Talker, of other voices."""
     base = load_pretrained(init, stage)
     if base is not None:
         taken, path = base.own_part(stage, chosen)
-        return taken, str(path)
+        start_from = getattr(module, "start_from", None)
+        if start_from is None:
+            return taken, str(path)
+        start_from(taken)
+        return module, str(path)
     return module, named_weights(module, chosen)
 
 

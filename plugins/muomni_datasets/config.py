@@ -95,6 +95,27 @@ class TalesConfig(PartConfig):
     learn: Learn = Field("answers", description='train on the "answers" of conversations only, or on "all" turns')
 
 
+class SmallTalkConfig(PartConfig):
+    """Small talk generated from acts."""
+
+    count: int = Field(10_000, ge=1, le=MAX_COUNT, description="number of conversations")
+    seed: int = Field(0, ge=0, lt=2**63, description="random seed")
+    facts: float = Field(0.2, ge=0, le=1, description="share of questions about simple facts, sums and little stories")
+    people: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="share of messages that people wrote, from the Python package chitchat-dataset (MIT), answered in "
+        "general",
+    )
+
+    @model_validator(mode="after")
+    def _at_most_all(self) -> SmallTalkConfig:
+        if self.facts + self.people > 1:
+            raise ValueError("facts and people are shares of the same questions: their sum must be at most 1")
+        return self
+
+
 class ManifestConfig(FilesConfig):
     """Examples listed in JSON Lines."""
 

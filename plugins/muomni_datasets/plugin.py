@@ -43,6 +43,13 @@ DATASETS = [
         test_config={"count": 20},
     ),
     DatasetPart(
+        name="small-talk",
+        doc="greetings, questions about the model, simple facts, and what it cannot know; reads no files",
+        config=config.SmallTalkConfig,
+        build="muomni_datasets.small_talk:SmallTalk",
+        test_config={"count": 20},
+    ),
+    DatasetPart(
         name="manifest",
         doc="pictures, sounds or others listed in JSON Lines with text, label, key and split",
         config=config.ManifestConfig,

@@ -255,7 +255,7 @@ class SpokenSentences(FilesSource):
                 label=text if config.words else None,
                 source="spoken",
                 split=self._holdout.side(key) or SIDES[config.split],
-                voice=voice,
+                voice=voice.rpartition(":")[2],  # as a Talker's users name it
             )
 
     def _texts(self) -> Iterator[str]:

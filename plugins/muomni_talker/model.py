@@ -21,7 +21,7 @@ import torch.nn.functional as F  # noqa: N812
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from muomni_cli.api import CodeShape, Sampler, TextChunk, VoiceSettings
+from muomni_cli.api import CodeShape, RequestError, Sampler, TextChunk, VoiceSettings
 from muomni_cli.nn.cache import KVCache
 from muomni_cli.nn.streaming import CausalConv
 from muomni_cli.nn.transformer import Stack
@@ -218,6 +218,21 @@ class TalkerBase(nn.Module):
             self.history.extend(nn.Embedding(codes.size, config.d_model) for _ in range(codes.codebooks))
             for table in self.history:
                 nn.init.normal_(table.weight, std=0.3)  # type: ignore[arg-type]
+
+    def start_from(self, trained: TalkerBase) -> None:
+        """Take the weights of another Talker of this configuration. A voice of the same name keeps its embedding, a new
+        one begins with the mean of the trained ones. RequestError: it speaks other codes or follows another Thinker."""
+        if (trained.codes, trained.thinker_width) != (self.codes, self.thinker_width):
+            raise RequestError(
+                f"that Talker predicts codes of {trained.codes} from Thinker states of width {trained.thinker_width}, "
+                f"this one {self.codes} and {self.thinker_width}",
+                "start from a model with the same codec and Thinker, or train the Talker from random weights",
+            )
+        weights = dict(trained.state_dict())
+        table = weights["reader.voices.weight"]
+        rows = [table[trained.voices.index(name)] if name in trained.voices else table.mean(0) for name in self.voices]
+        weights["reader.voices.weight"] = torch.stack(rows) if rows else table[:1]
+        self.load_state_dict(weights)
 
     def forward(self, codes: Tensor) -> tuple[Tensor, ...]:
         """Without text; the codes that residual heads are conditioned on are drawn greedily."""

@@ -346,3 +346,16 @@ def test_training_goes_through_the_host_s_steps(texts: list[str]) -> None:
     for step in range(30):
         stepper.step(step, [stage.batch(step, 0)])
     assert stage.validate()["loss"] < before - 0.5
+
+
+@pytest.mark.parametrize("parallel", [False, True])
+def test_a_talker_that_starts_from_another_keeps_its_voices_by_name(parallel: bool) -> None:
+    old = talker(parallel, voices=("ann", "bob"))
+    new = talker(parallel, voices=("bob", "eve"))
+    new.start_from(old)
+    assert torch.equal(new.reader.voices.weight[0], old.reader.voices.weight[1])
+    assert torch.equal(new.reader.voices.weight[1], old.reader.voices.weight.mean(0))
+    before, after = old.state_dict(), new.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before if name != "reader.voices.weight")
+    with pytest.raises(RequestError, match="width 8"):
+        new.start_from(talker(parallel, width=8))

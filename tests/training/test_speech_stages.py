@@ -189,6 +189,23 @@ def test_a_talker_that_stopped_ends_as_if_it_never_had(capsys: pytest.CaptureFix
     assert all(torch.equal(whole[name], again[name]) for name in weights)
 
 
+@pytest.mark.usefixtures("world")
+def test_speech_stages_start_from_the_weights_of_another_run(capsys: pytest.CaptureFixture[str]) -> None:
+    for stage in ("tokenizer", "thinker", "audio", "codec", "talker"):
+        assert run(capsys, "train", stage, "small.toml", "train.steps=1", "train.val_every=0")[0] == 0
+    still = ("--run", "other", "--init", "small", "train.steps=1", "train.val_every=0", "train.lr=1e-12")
+    for stage in ("thinker", "audio", "codec", "talker"):
+        code, told = run(capsys, "train", stage, "small.toml", *still, "train.muon_lr=1e-12")
+        assert code == 0, told
+    for stage in ("codec", "talker"):
+        first, then = (load_file(f"runs/{name}/{stage}/last.safetensors") for name in ("small", "other"))
+        weights = [
+            name for name in first if name.startswith("model.") and "quantizer" not in name
+        ]  # which has averages
+        assert len(weights) > 10
+        assert all(torch.allclose(first[name], then[name]) for name in weights), stage
+
+
 def test_speech_is_encoded_once(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for stage in ("tokenizer", "thinker", "audio", "codec", "talker"):
         assert run(capsys, "train", stage, "small.toml", "train.steps=1", "train.val_every=0")[0] == 0
