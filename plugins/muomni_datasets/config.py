@@ -23,7 +23,9 @@ Ground = Literal["gray", "muted", "white", "light", "dark", "black"]
 GROUNDS: tuple[Ground, ...] = ("gray", "muted")  # the default
 PAIRS = tuple(f"{color} {shape}" for color in COLORS + NAMED for shape in SHAPES)  # all kinds of objects in scenes
 
-Kind = Literal["high tone", "low tone", "rising tone", "falling tone", "noise", "clicks", "two tones"]
+Kind = Literal[
+    "high tone", "low tone", "rising tone", "falling tone", "noise", "clicks", "two tones", "unknown", "held"
+]  # fmt: skip
 KINDS: tuple[Kind, ...] = ("high tone", "low tone", "rising tone", "falling tone", "noise", "clicks", "two tones")
 _USE = "which source"
 MAX_COUNT = 100_000_000  # of generated items
@@ -139,6 +141,13 @@ class NamedConfig(FilesConfig):
         (), description="regular expressions: matching keys are for validation, all others for training"
     )
     exclude: tuple[Expression, ...] = Field((), description="regular expressions: matching names are skipped")
+    gain: float = Field(0.0, ge=-80, le=40, description="dB by which sounds are made louder or, below 0, quieter")
+    seconds: float = Field(
+        0.0,
+        ge=0,
+        le=120,
+        description="length of the recording of faint noise in which a shorter sound lies somewhere; 0: none",
+    )
     captions: str = Field(
         "",
         description="captions file in the folder or in each archive, one line per example: name, tab or |, text (the "
@@ -262,7 +271,9 @@ class SoundsConfig(MadeConfig):
 
     seconds: float = Field(1.0, ge=0.2, le=60, description="length of each sound")
     sample_rate: int = Field(16_000, ge=8_000, le=48_000, description="sample rate in Hz")
-    kinds: tuple[Kind, ...] = Field(KINDS, min_length=1, description="kinds of sounds")
+    kinds: tuple[Kind, ...] = Field(
+        KINDS, min_length=1, description="kinds of sounds; unknown ones have no name, and those held none in training"
+    )  # fmt: skip
     hiss: float = Field(0.02, ge=0, le=0.2, description="loudest background noise, as a share of full scale")
     around: float = Field(0.0, ge=0, le=30, description="longest silence added before and after, in seconds")
     quieter: float = Field(0.0, ge=0, le=60, description="largest reduction of loudness, in dB")

@@ -24,6 +24,7 @@ from typing import Any, BinaryIO
 
 from muomni_cli.api import Example, FileMedia, RequestError, SliceMedia, expand_path, utf8_lines
 from muomni_datasets.config import SIDES, FolderConfig, ManifestConfig, NamedConfig
+from muomni_datasets.recordings import RecordedMedia
 from muomni_datasets.text import (
     JSON_LINES,
     Files,
@@ -79,6 +80,12 @@ class Namer:
             return found
         return None
 
+    def _recorded(self, media: FileMedia | SliceMedia) -> FileMedia | SliceMedia | RecordedMedia:
+        gain, seconds = self._config.gain, self._config.seconds
+        if media.modality != "audio" or not (gain or seconds):
+            return media
+        return RecordedMedia(media.modality, media, gain, seconds)
+
     def example(
         self, name: str, media: FileMedia | SliceMedia, source: Path, captions: Mapping[str, str], beside: Beside
     ) -> Example | str | None:
@@ -111,8 +118,8 @@ class Namer:
                 return "has no label, text or caption"
             text = label.replace("_", " ")
         key = said.get("key", name)
-        media = replace(media, modality=modality)
-        return Example(media, text, key, label, str(source), self.holdout.side(key))
+        recorded = self._recorded(replace(media, modality=modality))
+        return Example(recorded, text, key, label, str(source), self.holdout.side(key))
 
 
 def _beside(stem: str, ending: str, beside: Beside) -> str:

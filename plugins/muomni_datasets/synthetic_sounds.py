@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from muomni_cli.api import Example
+from muomni_datasets import unknown_sounds
 from muomni_datasets.config import SIDES, SoundsConfig
 from muomni_datasets.story_plots import NUMBERS, StoryRandom
 from muomni_datasets.text import GeneratedSource
@@ -87,6 +88,12 @@ def imagine(config: SoundsConfig, index: int) -> tuple[Sound, StoryRandom]:
         count = 1 + rng.below(5)
         words = f"{NUMBERS[count].capitalize()} click{'' if count == 1 else 's'}."
         return Sound(kind, words, {"count": NUMBERS[count]}, _clicks(rng, count)), rng
+    if kind in ("unknown", "held"):
+        family = unknown_sounds.TRAINED if kind == "unknown" else unknown_sounds.HELD
+        made, faded = rng.one(family)(rng), _fade
+        return Sound(
+            "unknown", unknown_sounds.CAPTION, {}, lambda size, rate: made(size, rate) * faded(size, rate)
+        ), rng
     if kind == "two tones":
         names = rng.some(["low", "high"], 2)
         tones = [_tone(rng, pitch, pitch) for pitch in ((low, high) if names[0] == "low" else (high, low))]

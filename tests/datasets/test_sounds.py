@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from muomni_cli.api import Example, RequestError
+from muomni_datasets import unknown_sounds
 from muomni_datasets.config import KINDS, SoundsConfig, SpokenConfig
 from muomni_datasets.synthesized_speech import SpokenSentences
 from muomni_datasets.synthetic_sounds import HIGH, LOW, SyntheticSounds
@@ -148,3 +149,16 @@ def test_a_flite_that_fails_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: P
         example.media.open()
     with pytest.raises(RequestError, match="no voice awb, kal16, rms"):
         speak(words=["yes"])
+
+
+@pytest.mark.parametrize("kind", ["unknown", "held"])
+def test_unknown_sounds_are_heard_and_differ(kind: str) -> None:
+    sounds = made(count=40, kinds=[kind], hiss=0.0)
+    assert {one.label for one in sounds} == {"unknown"}
+    assert {one.text for one in sounds} == {unknown_sounds.CAPTION}
+    waves = [heard(one)[0] for one in sounds]
+    assert all(np.isfinite(wave).all() and 0.1 < np.abs(wave).max() <= 1 for wave in waves)
+    assert all(np.array_equal(wave, heard(one)[0]) for wave, one in zip(waves, sounds, strict=True))
+    spectra = [np.abs(np.fft.rfft(wave, 16_000)) for wave in waves]
+    likeness = np.corrcoef(np.log1p(spectra))
+    assert np.median(likeness[np.triu_indices(40, 1)]) < 0.9
