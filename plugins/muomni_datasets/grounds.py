@@ -53,6 +53,11 @@ class Backdrop:
     seed: int = 0
 
     @property
+    def is_plain(self) -> bool:
+        """Whether it has one color."""
+        return self.other is None and not self.grain
+
+    @property
     def shades(self) -> list[Rgb]:
         """Colors that occur in it, without the noise."""
         if self.other is None:
@@ -69,7 +74,7 @@ class Backdrop:
 
     def draw(self, size: tuple[int, int]) -> Image.Image:
         """The ground alone, (width, height) pixels."""
-        if self.other is None and not self.grain:
+        if self.is_plain:
             return Image.new("RGB", size, self.color)
         width, height = size
         pixels = np.broadcast_to(np.array(self.color, np.float32), (height, width, 3))

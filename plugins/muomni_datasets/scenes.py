@@ -203,8 +203,10 @@ def draw(scene: Scene, size: int, *, smooth: bool, varied: Variation = USUAL) ->
 
 def picture_of(config: ScenesConfig, index: int) -> bytes:
     """The file of scene number ``index``."""
-    varied = variation(config, str(index))
-    return encoded(draw(lay_out(config, index), config.size, smooth=config.smooth, varied=varied), varied)
+    scene, varied = lay_out(config, index), variation(config, str(index))
+    if not scene.ground.is_plain:  # its ends would not be cut when it is read, so that big objects would look small
+        varied = replace(varied, aspect=1.0)
+    return encoded(draw(scene, config.size, smooth=config.smooth, varied=varied), varied)
 
 
 RAYS = [(math.pi * number / 5, 0.45 if number % 2 else 1.0) for number in range(10)]  # angle and radius, clockwise
