@@ -316,15 +316,22 @@ class ModelFiles:
 class RemoteFile:
     """One file of a :class:`Download`."""
 
-    url: str  # ``http`` or ``https`` URL
+    url: str  # ``http`` or ``https`` URL, or ``npm:NAME@VERSION`` for a package that npm fetches
     size: int  # in bytes
     sha256: str | None = None  # its checksum, 64 hexadecimal digits; None if none is published
     name: str = ""  # file name; the last part of the URL if empty
+    sha512: str | None = None  # another checksum, 128 hexadecimal digits; that of a package's ``integrity``, in base 16
+
+    @property
+    def npm(self) -> str:
+        """``NAME@VERSION`` of a package that npm fetches; empty for another file."""
+        return self.url.removeprefix("npm:") if self.url.startswith("npm:") else ""
 
     @property
     def filename(self) -> str:
-        """``name``, or the last part of the URL."""
-        return self.name or self.url.rpartition("/")[2]
+        """``name``, or the last part of the URL; of a package, the name of its archive."""
+        packed = f"{self.npm.lstrip('@').replace('/', '-').replace('@', '-')}.tgz"  # as npm pack names it
+        return self.name or (packed if self.npm else self.url.rpartition("/")[2])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -368,7 +375,7 @@ class Download:
     @property
     def verified(self) -> bool:
         """Whether every download has a checksum."""
-        return all(file.sha256 for file in self.files)
+        return all(file.sha256 or file.sha512 for file in self.files)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

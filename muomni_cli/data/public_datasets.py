@@ -138,7 +138,7 @@ def get_sets(names: Sequence[str], watcher: Watcher, *, unverified: bool = False
 
 def archive_of(file: RemoteFile) -> Path:
     """Path of a downloaded file until it is converted."""
-    fingerprint = file.sha256 or hashlib.sha256(file.url.encode()).hexdigest()
+    fingerprint = file.sha256 or file.sha512 or hashlib.sha256(file.url.encode()).hexdigest()
     return data_folder() / DOWNLOADS / f"{fingerprint[:12]}-{file.filename}"
 
 
@@ -183,6 +183,7 @@ def _require_space(states: Sequence[SetState]) -> None:
 
 def _get(state: SetState, watcher: Watcher) -> None:
     from muomni_cli.data.download import download
+    from muomni_cli.data.npm_packages import pack
 
     declared = state.download
     archives = [archive_of(file) for file in declared.files]
@@ -191,7 +192,7 @@ def _get(state: SetState, watcher: Watcher) -> None:
     for file, archive, here in zip(declared.files, archives, there, strict=True):
         if not here:
             archive.parent.mkdir(parents=True, exist_ok=True)
-            download(file, archive, watcher.task(file.filename, file.size))
+            (pack if file.npm else download)(file, archive, watcher.task(file.filename, file.size))
     if declared.layout is not None:
         _lay_out(state, archives, targets, watcher)
         return

@@ -226,12 +226,14 @@ def _check_download(download: Download, where: str) -> None:
 def _check_remote(file: object, where: str) -> None:
     if not isinstance(file, RemoteFile):
         raise TypeError(f"{where}: files must be RemoteFile, not {type(file).__name__}")
-    if not isinstance(file.url, str) or not re.match(r"https?://[^/]+/", file.url):
-        raise ValueError(f"{where}: {file.url!r} is not an http or https address")
+    if not isinstance(file.url, str) or not re.match(r"https?://[^/]+/|npm:(@[\w.-]+/)?[\w.-]+@[\w.-]+$", file.url):
+        raise ValueError(f"{where}: {file.url!r} is not an http or https address, nor npm:NAME@VERSION")
     if not isinstance(file.size, int) or file.size <= 0:
         raise ValueError(f"{where}: the size of {file.url} must be a positive number of bytes")
     if file.sha256 is not None and not (isinstance(file.sha256, str) and re.fullmatch("[0-9a-f]{64}", file.sha256)):
         raise ValueError(f"{where}: the SHA-256 of {file.url} must be 64 hexadecimal digits in lower case")
+    if file.sha512 is not None and not (isinstance(file.sha512, str) and re.fullmatch("[0-9a-f]{128}", file.sha512)):
+        raise ValueError(f"{where}: the SHA-512 of {file.url} must be 128 hexadecimal digits in lower case")
     if not file.filename or PurePosixPath(file.filename).name != file.filename:
         raise ValueError(f"{where}: {file.filename!r} is not a file name")
 

@@ -20,6 +20,7 @@ from muomni_datasets.scenes import Scenes
 from muomni_datasets.story_plots import StoryRandom, fill, places
 from muomni_datasets.synthesized_speech import SpokenSentences
 from muomni_datasets.synthetic_sounds import SyntheticSounds
+from muomni_datasets.things import Things
 
 Split = Literal["train", "val"]
 SIDES: tuple[Split, ...] = ("train", "val")
@@ -32,6 +33,7 @@ SOURCES: Mapping[str, Callable[[Any], Dataset]] = {
     "tar": Tar,
     "idx": Idx,
     "scenes": Scenes,
+    "things": Things,
     "sounds": SyntheticSounds,
     "spoken": SpokenSentences,
 }

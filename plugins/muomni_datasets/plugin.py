@@ -85,6 +85,13 @@ DATASETS = [
         test_config={"count": 20},
     ),
     DatasetPart(
+        name="things",
+        doc="drawn everyday things with names, digits, words, and what has no name (muomni data get things)",
+        config=config.ThingsConfig,
+        build="muomni_datasets.things:Things",
+        sample="muomni_datasets.samples:things",
+    ),
+    DatasetPart(
         name="sounds",
         doc="tones, sweeps, noise and clicks with labels and captions; reads no files",
         config=config.SoundsConfig,

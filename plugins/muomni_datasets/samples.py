@@ -9,7 +9,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
+from PIL import Image, ImageDraw
+
+from muomni_datasets.config import STYLES
+from muomni_datasets.thing_names import thing_names
 
 Settings = Mapping[str, Any]
 COLORS = {"red": (200, 30, 20), "blue": (20, 40, 210)}
@@ -78,6 +81,22 @@ def idx(folder: Path) -> Settings:
     (folder / "images").write_bytes(b"\0\0\x08\x03" + sizes + bytes(range(count * side * side)))
     (folder / "labels").write_bytes(b"\0\0\x08\x01" + count.to_bytes(4, "big") + bytes(n % 2 for n in range(count)))
     return {"images": str(folder / "images"), "labels": str(folder / "labels")}
+
+
+def things(folder: Path) -> Settings:
+    """Every icon is a disc."""
+    disc, file = Image.new("RGBA", (32, 32)), io.BytesIO()
+    ImageDraw.Draw(disc).ellipse([2, 2, 30, 30], fill=COLORS["red"])
+    disc.save(file, "PNG")
+    names = thing_names()
+    every = [emoji for thing in names.things.values() for emoji in thing.emoji]
+    with tarfile.open(folder / "things.tar", "w") as tar:
+        for emoji in [*every, *names.unknown, *names.held]:
+            for style in STYLES:
+                member = tarfile.TarInfo(f"{style}/{emoji}.png")
+                member.size = len(file.getvalue())
+                tar.addfile(member, io.BytesIO(file.getvalue()))
+    return {"path": str(folder / "things.tar"), "count": 20}
 
 
 def _pictures() -> Iterator[tuple[str, bytes]]:

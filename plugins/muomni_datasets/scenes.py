@@ -12,23 +12,34 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import BinaryIO
 
-from PIL import Image, ImageDraw, ImageFilter
+from PIL import Image, ImageDraw
 
 from muomni_cli.api import Conversation, Example, Message
 from muomni_datasets.config import COLORS, GROUNDS, SHAPES, SIDES, ScenesConfig
+from muomni_datasets.grounds import (
+    UNITS,
+    USUAL,
+    Backdrop,
+    Rgb,
+    Variation,
+    backdrop,
+    encoded,
+    gray_level,
+    pixels,
+    variation,
+)
 from muomni_datasets.story_plots import NUMBERS, StoryRandom, fill
 from muomni_datasets.text import GeneratedSource
 
-Rgb = tuple[int, int, int]
 Point = tuple[float, float]
 
-UNITS = 64
 RADII = {"small": (7.2, 8.6), "big": (12.0, 14.0)}
 OTHER = (9.6, 10.8)
 """Radius of the other objects, whose size is not in the caption: between small and big, which marks the first one."""
 
 SHADE = 14  # largest random deviation from a color, in each of red, green and blue
 FINE = 4  # supersampling factor of soft edges
+BLACK, WHITE = 48, 222  # levels below and above which an object in a picture without color is black or white
 
 RGB = {
     "red": (220, 40, 40),
@@ -42,18 +53,6 @@ RGB = {
     "pink": (250, 90, 180),
     "brown": (110, 65, 30),
 }
-
-LEVELS = {
-    "gray": (112, 88),
-    "muted": (112, 88),
-    "white": (248, 8),
-    "light": (205, 44),
-    "dark": (24, 44),
-    "black": (0, 8),
-}
-"""Lowest level of each channel of a ground, and how many there are."""
-
-VISIBLE = 60  # smallest difference between the colors of an object and of its ground, in one channel
 
 RELATIVE_PLACES = {
     "left of": ("left", "right"),
@@ -84,19 +83,27 @@ class Thing:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    background: Rgb
+    ground: Backdrop
     things: Sequence[Thing]
     relations: Sequence[str] = ()  # [i]: position of the first object relative to object i + 1
     counted: bool = False  # equal objects, without relations
 
 
 def lay_out(config: ScenesConfig, index: int) -> Scene:
-    """Scene number ``index``."""
+    """Scene number ``index``. In a picture without color, objects are black, white or gray."""
     rng = StoryRandom(f"{config.split}/{config.seed}/{index}")
-    background, possible = _ground(config, rng)
+    gray = variation(config, str(index)).gray
+    scene = _scene(config, rng, *_ground(config, rng, gray=gray))
+    things = [replace(thing, color=_gray_name(thing.shade)) for thing in scene.things] if gray else scene.things
+    return replace(scene, things=things)
+
+
+def _scene(config: ScenesConfig, rng: StoryRandom, ground: Backdrop, possible: Sequence[str]) -> Scene:
     first = [kind for kind in config.only if kind in possible] if config.only else possible
     if rng.between(0, 1) < config.counting:
-        return Scene(background, _equal(rng, first), counted=True)
+        return Scene(ground, _equal(rng, first), counted=True)
+    if config.filling and rng.between(0, 1) < config.filling:
+        return Scene(ground, [_filling(config, rng, rng.one(first))])
     count, size = rng.one(config.objects), rng.one(list(RADII))
     others = [kind for kind in possible if kind not in config.only]
     kinds = list(dict.fromkeys([rng.one(first), *rng.some(others, 3)]))[:count]
@@ -106,26 +113,40 @@ def lay_out(config: ScenesConfig, index: int) -> Scene:
         _thing(rng, kind, size if number == 0 else "", place, radius)
         for number, (kind, place, radius) in enumerate(zip(kinds, places, radii, strict=True))
     ]
-    return Scene(background, things, relations)
+    return Scene(ground, things, relations)
 
 
-def _ground(config: ScenesConfig, rng: StoryRandom) -> tuple[Rgb, list[str]]:
-    """The color of the ground and the kinds of objects that can be seen on it; the usual ground where they would be too
-    few."""
-    gray, level = rng.below(2), 112 + rng.below(88)  # gray or a muted color; not the color of an object
-    usual = (level, level, level) if gray else (level, 112 + rng.below(88), 112 + rng.below(88))
+def _ground(config: ScenesConfig, rng: StoryRandom, *, gray: bool) -> tuple[Backdrop, list[str]]:
+    """The ground and the kinds of objects that can be seen on it; the usual ground where they would be too few."""
+    plain, level = rng.below(2), 112 + rng.below(88)  # gray or a muted color; not the color of an object
+    usual = Backdrop((level, level, level) if plain else (level, 112 + rng.below(88), 112 + rng.below(88)))
     if config.grounds == GROUNDS:
-        return usual, config.kinds
-    name = rng.one(config.grounds)
-    low, count = LEVELS[name]
-    levels = [low + rng.below(count) for _ in range(3)]
-    red, green, blue = levels[:1] * 3 if name == "gray" else levels
-    ground = (red, green, blue)
-    seen = {color for color, rgb in RGB.items() if max(abs(a - b) for a, b in zip(rgb, ground, strict=True)) > VISIBLE}
-    kinds = [kind for kind in config.kinds if kind.split()[0] in seen]
+        return usual, _seen(config, usual, gray=True) if gray else config.kinds
+    ground = backdrop(rng.one(config.grounds), rng)
+    kinds = _seen(config, ground, gray=gray)
     only = set(config.only)
     enough = len(set(kinds) - only) >= 3 and (not only or only & set(kinds))
     return (ground, kinds) if enough else (usual, config.kinds)
+
+
+def _seen(config: ScenesConfig, ground: Backdrop, *, gray: bool) -> list[str]:
+    """The kinds of objects that can be seen on a ground."""
+    seen = {color for color, rgb in RGB.items() if ground.shows(rgb, gray=gray)}
+    return [kind for kind in config.kinds if kind.split()[0] in seen]
+
+
+def _gray_name(shade: Rgb) -> str:
+    """What a color is called in a picture without color."""
+    level = gray_level(shade)
+    return "black" if level < BLACK else "white" if level > WHITE else "gray"
+
+
+def _filling(config: ScenesConfig, rng: StoryRandom, kind: str) -> Thing:
+    """A big object in the middle of the picture."""
+    radius = rng.between(*config.filling_radius)
+    room = UNITS / 2 - radius
+    x, y = (UNITS / 2 + rng.between(-room, room) / 2 for _ in range(2))
+    return _thing(rng, kind, "big", (x, y), radius)
 
 
 def _thing(rng: StoryRandom, kind: str, size: str, place: Point, radius: float) -> Thing:
@@ -163,41 +184,29 @@ def _equal(rng: StoryRandom, kinds: Sequence[str]) -> list[Thing]:
     return [replace(first, x=x + rng.between(-1, 1), y=y + rng.between(-1, 1)) for x, y in fields]
 
 
-def draw(scene: Scene, size: int, *, smooth: bool) -> Image.Image:
-    """A scene, ``size`` pixels wide and high."""
-    side = size * FINE if smooth else size
-    picture = Image.new("RGB", (side, side), scene.background)
-    pen = ImageDraw.Draw(picture)
+def draw(scene: Scene, size: int, *, smooth: bool, varied: Variation = USUAL) -> Image.Image:
+    """A scene, ``size`` pixels wide and high, or longer on one side."""
+    fine = FINE if smooth else 1
+    whole = pixels(varied, size)
+    picture = scene.ground.draw(whole).resize((whole[0] * fine, whole[1] * fine), Image.Resampling.NEAREST)
+    pen, scale = ImageDraw.Draw(picture), size * fine / UNITS
     for thing in scene.things:
-        x, y, radius = (length * side / UNITS for length in (thing.x, thing.y, thing.radius))
+        x, y = (length * scale for length in varied.place(thing.x, thing.y))
+        radius = thing.radius * scale
         if thing.shape == "circle":
             pen.ellipse([x - radius, y - radius, x + radius, y + radius], fill=thing.shade)
         else:
             corners = [(x + radius * right, y + radius * down) for right, down in OUTLINES[thing.shape]]
             pen.polygon(corners, fill=thing.shade)
-    return picture.resize((size, size), Image.Resampling.BOX) if smooth else picture
+    return picture.resize(whole, Image.Resampling.BOX) if smooth else picture
 
 
 def picture_of(config: ScenesConfig, index: int) -> bytes:
-    """The file of scene number ``index``, as ``aspect``, ``blur`` and ``quality`` have it."""
-    scene = lay_out(config, index)
-    picture = draw(scene, config.size, smooth=config.smooth)
-    rng = StoryRandom(f"picture/{config.split}/{config.seed}/{index}")
-    if added := round(config.size * rng.between(0, config.aspect - 1)):
-        before, wide = rng.below(added + 1), rng.below(2)
-        size, place = (config.size + added, config.size), (before, 0)
-        page = Image.new("RGB", size if wide else size[::-1], scene.background)
-        page.paste(picture, place if wide else place[::-1])
-        picture = page
-    if config.blur:
-        picture = picture.filter(ImageFilter.GaussianBlur(rng.between(0, config.blur) * config.size / UNITS))
-    file = io.BytesIO()
-    if config.quality:
-        low, high = config.quality
-        picture.save(file, "JPEG", quality=low + rng.below(high - low + 1))
-    else:
-        picture.save(file, "PNG", compress_level=1)
-    return file.getvalue()
+    """The file of scene number ``index``."""
+    scene, varied = lay_out(config, index), variation(config, str(index))
+    if not scene.ground.is_plain:  # its ends would not be cut when it is read, so that big objects would look small
+        varied = replace(varied, aspect=1.0)
+    return encoded(draw(scene, config.size, smooth=config.smooth, varied=varied), varied)
 
 
 RAYS = [(math.pi * number / 5, 0.45 if number % 2 else 1.0) for number in range(10)]  # angle and radius, clockwise

@@ -99,7 +99,7 @@ def test_colors_stay_apart_from_each_other_and_from_the_ground() -> None:
                 return sum(abs(a - b) for a, b in zip(color, shade, strict=True))
 
             assert min(SHADES, key=lambda name: far(SHADES[name])) == thing.color
-            assert far(scene.background) > 40
+            assert far(scene.ground.color) > 40
 
 
 def test_kinds_that_are_never_drawn() -> None:
@@ -202,16 +202,16 @@ def test_questions_have_exact_answers() -> None:
 @pytest.mark.parametrize("without", [(), HELD])
 def test_objects_are_seen_on_every_ground(ground: str, without: tuple[str, ...]) -> None:
     for scene in scenes(200, grounds=(ground,), without=without):
-        assert ground != "dark" or max(scene.background) < 70
-        assert ground not in ("white", "light") or min(scene.background) > 200
+        assert ground != "dark" or max(scene.ground.color) < 70
+        assert ground not in ("white", "light") or min(scene.ground.color) > 200
         for thing in scene.things:
             assert thing.kind not in without
-            assert max(abs(a - b) for a, b in zip(thing.shade, scene.background, strict=True)) > 40
+            assert max(abs(a - b) for a, b in zip(thing.shade, scene.ground.color, strict=True)) > 40
 
 
 def test_a_ground_on_which_too_little_is_seen_is_not_used() -> None:
     for scene in scenes(50, grounds=("white",), colors=("white",)):
-        assert max(scene.background) < 200
+        assert max(scene.ground.color) < 200
 
 
 def test_files_are_as_people_send_them() -> None:
