@@ -29,6 +29,7 @@ UNKNOWN = "I do not know what that is."
 TRIES = 6  # grounds that are tried for an icon to be seen on
 FEW = 6  # side of the icon that is compared with the ground
 SEEN = 0.5  # share of an icon that must be seen on its ground
+TEN = 10  # names to choose from
 PAIR = (17.0, 27.0)  # side of the things of a pair
 SAME = (13.0, 18.0)  # side of several of the same
 WHERE = {"left of": ("left", "right"), "above": ("top", "bottom")}
@@ -176,10 +177,14 @@ def _sentence(text: str) -> str:
 
 
 def _missing(there: Sequence[NamedThing], rng: StoryRandom) -> dict[str, str]:
-    """A thing that is not in the picture."""
-    names = {thing.name for thing in there}
-    other = rng.one([thing for thing in thing_names().things.values() if thing.name not in names])
-    return {"missing_thing": other.name, "a_missing_thing": other.some}
+    """Things that are not in the picture: one that can be counted, and nine among which the first one hides."""
+    others = [thing for thing in thing_names().things.values() if thing not in there]
+    other = rng.one([thing for thing in others if thing.plural])
+    more = StoryRandom(f"ten/{other.name}/{there[0].name}")
+    ten = [thing.some for thing in more.some([there[0], *more.some(others, TEN - 1)], TEN)]
+    return {
+        "missing_thing": other.name, "a_missing_thing": other.some, "ten": f"{', '.join(ten[:-1])} or {ten[-1]}"
+    }  # fmt: skip
 
 
 def _with_ground(
