@@ -169,22 +169,30 @@ def export(
     ] = "",
     split: Annotated[Split, typer.Option(help="Data split.")] = Split.VAL,
     count: Annotated[int, typer.Option(min=1, help="Maximum number of examples.")] = 10,
+    parquet: Annotated[
+        bool, typer.Option("--parquet", help="Write one Parquet file with media inside, which datasets opens.")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Export examples of a recipe's data as files: images, audio, and a list with their texts."""
     from muomni_cli.data.export import LIST, export_examples
+    from muomni_cli.data.parquet_export import export_parquet
     from muomni_cli.recipe import load_recipe
 
     if output is None:
         raise RequestError("no output folder", "name one: -o FOLDER")
     loaded = load_recipe(recipe, overrides or ())
-    written = export_examples(loaded, table, source, output, split=split.value, count=count)
+    write = export_parquet if parquet else export_examples
+    written = write(loaded, table, source, output, split=split.value, count=count)
     if json:
         print_json([{"files": [str(path) for path in one.files], "text": one.text} for one in written])
     else:
         shown = [(" ".join(path.name for path in one.files) or "-", terminal_safe(one.text)) for one in written]
         print_table(("FILES", "TEXT"), shown)
-    say(f"wrote {len(written):,} examples and their list {output / LIST}")
+    if parquet:
+        say(f"wrote {len(written):,} examples to {written[0].files[0]}")
+    else:
+        say(f"wrote {len(written):,} examples and their list {output / LIST}")
 
 
 @app.command()

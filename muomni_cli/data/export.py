@@ -1,14 +1,14 @@
 """``muomni data export``: write examples of a recipe's data as files, including generated media and archive members,
-with a list that the sources ``manifest`` and ``conversations`` can read."""
+with a list that the sources ``manifest`` and ``conversations`` can read, or as one Parquet file."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,23 +52,35 @@ def export_examples(
         RequestError: no such table or source, or it has nothing for that split.
         MuomniError: the files cannot be written.
     """
+    own = items_of(recipe, table, source, split, count)
+    rows: list[dict[str, Any]] = []
+    written: list[ExportedExample] = []
+    for number, item in enumerate(own, start=1):
+        row, files = _row(item, folder, str(number))
+        rows.append({**row, "key": item.key, "split": split})
+        written.append(ExportedExample(files, said(item)))
+    write_text(folder / LIST, "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows))
+    return written
+
+
+def items_of(recipe: Recipe, table: str, source: str, split: Split, count: int) -> Iterator[Item]:
+    """The first items of one source and side of the split. Raises RequestError: see :func:`export_examples`."""
     sources = open_sources(recipe, table)
     chosen = next((one for number, one in enumerate(sources) if source in ("", one.name, str(number))), None)
     if chosen is None:
         names = ", ".join(one.name for one in sources)
         raise RequestError(f"[[data.{table}]] has no source {source!r}", f"its sources: {names}")
     own = (item for item in chosen.dataset.documents() if split_of(item, recipe.data.val_fraction) == split)
-    rows: list[dict[str, Any]] = []
-    written: list[ExportedExample] = []
-    for number, item in enumerate(islice(own, count), start=1):
-        row, files = _row(item, folder, str(number))
-        rows.append({**row, "key": item.key, "split": split})
-        lines = [message.text for message in item.messages] if isinstance(item, Conversation) else [item.text]
-        written.append(ExportedExample(files, " -> ".join(" ".join(line.split()) for line in lines)))
-    if not rows:
+    first = next(own, None)
+    if first is None:
         raise RequestError(f"{chosen.name} in [[data.{table}]] has nothing for {split}", "use the other --split")
-    write_text(folder / LIST, "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows))
-    return written
+    return islice(chain([first], own), count)
+
+
+def said(item: Item) -> str:
+    """The texts of an item in one line."""
+    lines = [message.text for message in item.messages] if isinstance(item, Conversation) else [item.text]
+    return " -> ".join(" ".join(line.split()) for line in lines)
 
 
 def _row(item: Item, folder: Path, name: str) -> tuple[dict[str, Any], tuple[Path, ...]]:

@@ -34,20 +34,11 @@ COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\0": "xz", b"\x28\
 MOST = 1 << 30  # maximum size of an IDX file's data in bytes, since it is held in memory
 
 
-class Tar(FilesSource):
-    """The examples of tar archives, in the order of archive names and members."""
+class Archives(FilesSource):
+    """Base of sources that read members of tar archives in place."""
 
-    def __init__(self, config: TarConfig) -> None:
-        self._config = config
-        self._namer = Namer(config)
-        super().__init__(Files(config, (".tar",)), self._namer.holdout)
-
-    @property
-    def left_out(self) -> Mapping[str, int]:
-        return self._files.left_out + self._namer.left_out
-
-    def documents(self) -> Iterator[Example]:
-        self._namer.left_out = Counter()
+    def archives(self) -> Iterator[tuple[Path, dict[str, SliceMedia]]]:
+        """Each archive with its :meth:`_index`. Raises RequestError: one is compressed."""
         for path in self._files.paths():
             self._files.forget(path)
             with path.open("rb") as file:
@@ -58,31 +49,7 @@ class Tar(FilesSource):
                         f"{path} is compressed ({kind}), and members of a compressed archive cannot be read in place",
                         "decompress it first; pictures and sounds are already compressed",
                     )
-            yield from self._examples(path)
-
-    def _examples(self, path: Path) -> Iterator[Example]:
-        index = self._index(path)
-        note = partial(self._files.note, path)
-
-        def beside(name: str) -> str | None:
-            if name not in index or index[name].size > LONGEST:
-                return None
-            with index[name].open() as file:
-                return read_beside(file, partial(self._files.note, f"{name} in {path}"))
-
-        captions: Mapping[str, str] = {}
-        wanted = self._config.captions
-        if wanted in index:
-            with index[wanted].open() as file:
-                captions = read_captions(file, note)
-        elif wanted:
-            note(f"there is no captions file {wanted}")
-        for name, member in index.items():
-            found = self._namer.example(name, member, path, captions, beside)
-            if isinstance(found, str):
-                note(found, name)
-            elif found is not None:
-                yield found
+            yield path, self._index(path)
 
     def _index(self, path: Path) -> dict[str, SliceMedia]:
         """Regular members by name, without their modality; of duplicate names the last one counts, as in tar."""
@@ -108,6 +75,47 @@ class Tar(FilesSource):
         except (OSError, tarfile.TarError, ValueError, OverflowError, RecursionError) as error:
             self._files.note(path, f"damaged tar archive ({' '.join(str(error).split())[:100]})")
         return index
+
+
+class Tar(Archives):
+    """The examples of tar archives, in the order of archive names and members."""
+
+    def __init__(self, config: TarConfig) -> None:
+        self._config = config
+        self._namer = Namer(config)
+        super().__init__(Files(config, (".tar",)), self._namer.holdout)
+
+    @property
+    def left_out(self) -> Mapping[str, int]:
+        return self._files.left_out + self._namer.left_out
+
+    def documents(self) -> Iterator[Example]:
+        self._namer.left_out = Counter()
+        for path, index in self.archives():
+            yield from self._examples(path, index)
+
+    def _examples(self, path: Path, index: Mapping[str, SliceMedia]) -> Iterator[Example]:
+        note = partial(self._files.note, path)
+
+        def beside(name: str) -> str | None:
+            if name not in index or index[name].size > LONGEST:
+                return None
+            with index[name].open() as file:
+                return read_beside(file, partial(self._files.note, f"{name} in {path}"))
+
+        captions: Mapping[str, str] = {}
+        wanted = self._config.captions
+        if wanted in index:
+            with index[wanted].open() as file:
+                captions = read_captions(file, note)
+        elif wanted:
+            note(f"there is no captions file {wanted}")
+        for name, member in index.items():
+            found = self._namer.example(name, member, path, captions, beside)
+            if isinstance(found, str):
+                note(found, name)
+            elif found is not None:
+                yield found
 
 
 def _members(path: Path) -> Iterator[tarfile.TarInfo]:

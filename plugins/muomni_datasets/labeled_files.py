@@ -252,7 +252,7 @@ class Manifest(FilesSource):
         for path in list(found):
             for _, record in records(lists, path):
                 named = record.get(self._modality) if isinstance(record, dict) else None
-                if isinstance(named, str) and _is_file(path.parent / named):
+                if isinstance(named, str) and is_file(path.parent / named):
                     found[path.parent / named] = None
         return list(found)
 
@@ -273,7 +273,7 @@ class Manifest(FilesSource):
         if not named:
             return f"names no file in the field {self._modality}"
         media = path.parent / named
-        if not _is_file(media):
+        if not is_file(media):
             return f"names a file that does not exist ({named[:120]!r})"
         label, text = _text(record, "label"), _text(record, "text")
         if text is None and label is None:
@@ -300,7 +300,8 @@ def _text(record: dict[str, Any], field: str) -> str | None:
     return value if isinstance(value, str) and is_unicode(value) else None
 
 
-def _is_file(path: Path) -> bool:
+def is_file(path: Path) -> bool:
+    """Whether there is such a file; names that no file can have are none."""
     try:
         return path.is_file()
     except (OSError, ValueError):  # a name that is too long or contains NUL

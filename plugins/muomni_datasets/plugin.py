@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from muomni_cli.api import DatasetPart, Download, hookimpl
 from muomni_datasets import config
+from muomni_datasets.formats import FORMATS
 from muomni_datasets.public_datasets import downloads
 
 DATASETS = [
@@ -124,7 +125,7 @@ DATASETS = [
 
 @hookimpl
 def register_datasets() -> list[DatasetPart]:
-    return DATASETS
+    return DATASETS + FORMATS
 
 
 @hookimpl
