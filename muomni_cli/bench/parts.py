@@ -51,16 +51,26 @@ class Repeated:
     def samples(self, step: int) -> Iterable[Sample]:  # noqa: ARG002
         return ()
 
+    @classmethod
+    def of_thinker(cls, thinker: Any, batch: Batch) -> Repeated:
+        """Next tokens of a :func:`token_batch`."""
+        return cls(thinker, batch, lambda tensors: summed_loss(thinker, tensors))
+
+
+def token_batch(vocab_size: int, batch: int, length: int) -> tuple[Batch, Tensor]:
+    """Random rows, all of whose tokens are targets, and the same as (B,T+1) ids."""
+    tokens = torch.randint(FIRST, vocab_size, (batch, length + 1))
+    return to_batch(tokens.numpy(), np.ones((batch, length), dtype=bool)), tokens
+
 
 def compare_training(recipe: Recipe, work: Workload, peers: Sequence[str]) -> Comparison:
     """Whole training steps (forward, backward, clipping, optimizer), in tokens per second."""
     settings, device = recipe.train_for("thinker"), choose_device(work.device)
     set_threads(work.threads)
-    _, thinker, others = _thinkers(recipe, peers)
-    tokens = torch.randint(FIRST, thinker.vocab_size, (work.batch, work.length + 1))
-    batch = to_batch(tokens.numpy(), np.ones((work.batch, work.length), dtype=bool))
+    _, thinker, others = random_thinkers(recipe, peers)
+    batch, tokens = token_batch(thinker.vocab_size, work.batch, work.length)
     batch.tensors["tokens"] = tokens
-    objectives = {OURS: Repeated(thinker, batch, lambda tensors: summed_loss(thinker, tensors))}
+    objectives = {OURS: Repeated.of_thinker(thinker, batch)}
     objectives |= {name: Repeated(peer.module, batch, _loss_of(peer)) for name, peer in others.items()}
     steppers = {name: Stepper(objective, settings, device) for name, objective in objectives.items()}
     steppers[OURS].counts_flops = True
@@ -93,7 +103,7 @@ def compare_generation(recipe: Recipe, work: Workload, peers: Sequence[str]) -> 
     """Greedy generation with a cache, prompt included, in new tokens per second."""
     device = choose_device(work.device)
     set_threads(work.threads)
-    part, thinker, others = _thinkers(recipe, peers)
+    part, thinker, others = random_thinkers(recipe, peers)
     prompts = torch.randint(FIRST, thinker.vocab_size, (work.batch, work.length))
     backend = TorchBackend(thinker.to(device), part.capabilities, pack_weights=True)
     contestants = {OURS: generation(backend, thinker.vocab_size, prompts.tolist(), work.count)}
@@ -107,7 +117,7 @@ def _generation_of(peer: Peer, prompts: Tensor, count: int) -> Work:
     return lambda: peer.generate(prompts, count).numel() - prompts.numel()
 
 
-def _thinkers(recipe: Recipe, peers: Sequence[str]) -> tuple[Part, Any, dict[str, Peer]]:
+def random_thinkers(recipe: Recipe, peers: Sequence[str]) -> tuple[Part, Any, dict[str, Peer]]:
     """The Thinker that a recipe declares, with random weights, and those of its peers that are named."""
     chosen, tokenizer = recipe.thinker, recipe.tokenizer
     if chosen is None:

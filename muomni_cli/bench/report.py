@@ -76,6 +76,30 @@ class Comparison:
         return statistics.median(self.ratios(peer))
 
 
+@dataclass(frozen=True, slots=True)
+class Scaling(Comparison):
+    """Several processes, one that takes the same steps, and the several without their reduction.
+
+    ``bytes``: of the gradients; ``reduction``: seconds that adding them up takes alone.
+    """
+
+    bytes: int = 0
+    reduction: float = 0.0
+
+    @property
+    def speedup(self) -> float:
+        """The best round of several processes against the best of one: what others do on the machine only slows."""
+        together, alone, _ = self.contestants
+        return max(together.rates) / max(alone.rates)
+
+    def expected(self, steps: int) -> float:
+        """The speedup by the model of docs/scaling.md, with rounds of ``steps``: reduction hides behind two thirds of a
+        process's own computation."""
+        _, alone, unreduced = self.contestants
+        own = unreduced.items / max(unreduced.rates) / steps
+        return alone.items / max(alone.rates) / steps / (own + max(0.0, self.reduction - own * 2 / 3))
+
+
 def alternate(contestants: Mapping[str, Work], *, rounds: int, warmup: int = 1) -> Comparison:
     """Measure the contestants in turn, the first of which is ours, for ``rounds`` after ``warmup`` unmeasured ones (for
     allocation, compilation and caches)."""
@@ -181,9 +205,23 @@ def as_json(lines: Sequence[BenchRow]) -> dict[str, Any]:
 
 
 def _utilization(comparison: Comparison) -> dict[str, Any]:
+    if isinstance(comparison, Scaling):
+        return {"speedup": comparison.speedup, "bytes": comparison.bytes, "reduction": comparison.reduction}
     if comparison.utilization is None:
         return {}
     return {"mfu": comparison.mfu, "utilization": asdict(comparison.utilization)}
+
+
+def scaling_line(line: BenchRow, steps: int) -> str:
+    """What several processes gained over one, and what the model of communication says; best rounds of each."""
+    found = line.comparison
+    assert isinstance(found, Scaling), "measured in several processes"
+    megabytes, rate = found.bytes / 1e6, found.bytes / found.reduction / 1e9
+    return (
+        f"{line.setting}: {found.contestants[0].name} are {found.speedup:.2f} times as fast as one (best rounds); "
+        f"expected {found.expected(steps):.2f}: {megabytes:.1f} MB of gradients in {1000 * found.reduction:.1f} ms "
+        f"({rate:.2f} GB/s)"
+    )
 
 
 def utilization_line(line: BenchRow) -> str:

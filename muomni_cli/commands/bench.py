@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -63,15 +65,25 @@ def train(
     steps: Annotated[int, typer.Option(min=1, help="Training steps per round.")] = 2,
     rounds: Rounds = 5,
     device: Device = "auto",
+    devices: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Measure N processes, one a device, against one.")
+    ] = 0,
     threads: Threads = 0,
     json: Json = False,
 ) -> None:
     """Training throughput of the Thinker: whole training steps, in tokens per second, and its share of the device's
     peak (MFU)."""
-    from muomni_cli.bench.parts import compare_training
     from muomni_cli.bench.workload import Workload
 
     work = Workload(batch, length, steps, rounds, device, threads)
+    if devices > 1 or int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        if vs_transformers or vary:
+            given = "--vs-transformers" if vs_transformers else "--vary"
+            raise RequestError(f"--devices measures one setting, and no peer: {given}", f"leave {given} out")
+        _scale(recipe or RECIPE, overrides or [], work, devices, json)
+        return
+    from muomni_cli.bench.parts import compare_training
+
     _run(compare_training, recipe, overrides or [], work, vary or [], vs_transformers, json)
 
 
@@ -169,6 +181,28 @@ def start(
 
     models = [model, *(vs or [])]
     _report(measure_start(models, rounds=rounds, device=device, threads=threads, progress=say), json)
+
+
+def _scale(recipe: str, overrides: list[str], work: Workload, devices: int, json: bool) -> None:
+    """Measure in this process, which is one of several, or start them."""
+    if devices > 1:
+        from muomni_cli.training.distributed.launch import launch
+
+        sizes = {"--batch": work.batch, "--length": work.length, "--steps": work.count, "--rounds": work.rounds}
+        options = [word for name, value in (sizes | {"--threads": work.threads}).items() for word in (name, str(value))]
+        words = [recipe, *overrides, *options, "--device", work.device, *(["--json"] if json else [])]
+        again = shlex.join(["muomni", "bench", "train", *words, "--devices", str(devices)])
+        launch(["bench", "train", *words], devices, cuda=work.device in ("auto", "cuda"), max_restarts=0, again=again)
+        return
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # PyTorch's advice to itself, printed by each process
+    from muomni_cli.bench.report import scaling_line
+    from muomni_cli.bench.scaling import measure_scaling
+
+    found = measure_scaling(recipe, overrides, work, say)
+    if int(os.environ["RANK"]) == 0:
+        _report([found], json)
+        if not json:
+            say(scaling_line(found, work.count))
 
 
 def _require_one(model: str | None, recipe: str | None, vs_transformers: bool, vs: list[str] | None) -> None:

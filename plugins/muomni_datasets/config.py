@@ -52,7 +52,9 @@ class FilesConfig(PartConfig):
     """Settings of all sources that read files."""
 
     path: str = Field(
-        "", description="a file, a folder (searched through), a glob or set:NAME; ~ and $NAME are expanded"
+        "",
+        description="a file, a folder (searched through), a glob or set:NAME; ~ and $NAME are expanded; text, Parquet "
+        "and tar also by URL: s3://, gs://, https://",
     )
     pattern: str = Field("*", description="in a folder, only files whose name matches this glob")
 

@@ -23,6 +23,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
 from muomni_cli.api import Example, FileMedia, RequestError, SliceMedia, expand_path, utf8_lines
+from muomni_datasets import remote
 from muomni_datasets.config import SIDES, FolderConfig, ManifestConfig, NamedConfig
 from muomni_datasets.recordings import RecordedMedia
 from muomni_datasets.text import (
@@ -220,6 +221,7 @@ class Folder:
     def _root(self) -> Path:
         if not self._config.path:
             raise RequestError("a folder source has no path", 'write path = "FOLDER" in its table')
+        remote.refuse(self._config.path, "a folder of pictures or sounds")
         root = expand_path(self._config.path)
         if not root.is_dir():
             fix = "correct the path in the recipe; relative paths start where the command is run"
@@ -247,6 +249,7 @@ class Manifest(FilesSource):
         self._config, self._modality = config, config.modality
 
     def files(self) -> list[Path]:
+        remote.refuse(self._config.path, "a manifest")
         lists = Files(self._config, JSON_LINES)  # a new one, to keep the notes of documents()
         found = dict.fromkeys(lists.paths())
         for path in list(found):

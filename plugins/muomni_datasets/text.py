@@ -18,6 +18,7 @@ from types import MappingProxyType
 from typing import IO, Any, Literal, cast
 
 from muomni_cli.api import Conversation, Document, FileMedia, Media, Message, RequestError, expand_path, utf8_lines
+from muomni_datasets import remote
 from muomni_datasets.config import ConversationsConfig, FilesConfig, JsonLinesConfig, TextConfig
 
 PIECE = 1 << 20  # maximum characters of a piece of a document, and bytes of a piece of a line, which bounds memory
@@ -96,7 +97,7 @@ def ending_of(name: str) -> str:
 
 class Files(Notes):
     """The files of one source. ``suffixes`` (before ``.gz``) select files in a folder; a file or glob in the config is
-    used regardless of its suffix. Case of suffixes does not matter.
+    used regardless of its suffix. Case of suffixes does not matter. A URL is listed and fetched once.
 
     Attributes:
         left_out: number of files in the folder that :meth:`paths` does not give, by reason.
@@ -106,12 +107,18 @@ class Files(Notes):
         super().__init__()
         self._config = config
         self._suffixes = suffixes
+        self._fetched: tuple[list[Path], Counter[str]] | None = None
         self.left_out: Counter[str] = Counter()
 
     def paths(self) -> list[Path]:
         """The files, sorted by name. Raises RequestError: there are none."""
         if not self._config.path:
             raise RequestError("a source of files has no path", 'write path = "FILE, FOLDER or GLOB" in its table')
+        if remote.is_url(self._config.path):
+            if self._fetched is None:
+                self._fetched = remote.fetch(self._config.path, self._suffixes, self._config.pattern, is_hidden)
+            self.left_out = Counter(self._fetched[1])
+            return list(self._fetched[0])
         path = expand_path(self._config.path)
         self.left_out = Counter()
         if path.is_file():

@@ -8,7 +8,7 @@ import pytest
 
 from muomni_cli.app import main
 from muomni_cli.bench import report as measure
-from muomni_cli.bench.report import Comparison, Measurement, alternate
+from muomni_cli.bench.report import Comparison, Measurement, Scaling, alternate
 
 
 def test_contestants_take_turns_and_warm_up_uncounted() -> None:
@@ -72,6 +72,49 @@ def test_wrong_settings_are_named(words: list[str], said: str, capsys: pytest.Ca
         main(["bench", "generate", *SMALL, "--prompt", "4", "--tokens", "2", "--rounds", "1", *words])
     assert exit_.value.code == 2
     assert said in capsys.readouterr().err
+
+
+def test_what_is_expected_of_several_processes() -> None:
+    # Steps of 100 items: 1 s alone, 0.6 s for a half; two thirds of that, 0.4 s, hide a part of the reduction.
+    def scaling(reduction: float) -> Scaling:
+        rounds = (("2 processes", 150.0), ("1 process", 100.0), ("shares", 100 / 0.6))
+        return Scaling(tuple(Measurement(n, (r, r / 2), 200) for n, r in rounds), bytes=8, reduction=reduction)
+
+    assert scaling(0.3).expected(2) == pytest.approx(1 / 0.6)
+    assert scaling(0.5).expected(2) == pytest.approx(1 / 0.7)
+    assert scaling(0.5).speedup == pytest.approx(1.5)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--vary", "batch=2"], "--devices measures one setting, and no peer: --vary"),
+        (["--vs-transformers"], "leave --vs-transformers out"),
+    ],
+)
+def test_several_processes_are_measured_alone(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        main(["bench", "train", *SMALL, "--devices", "2", *words])
+    assert exit_.value.code == 2
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_two_processes_are_measured_against_one(capfd: pytest.CaptureFixture[str]) -> None:
+    size = ["--batch", "4", "--length", "8", "--steps", "1", "--rounds", "2", "--device", "cpu", "--threads", "1"]
+    with pytest.raises(SystemExit) as exit_:
+        main(["bench", "train", *SMALL, *size, "--devices", "2", "--json"])
+    assert exit_.value.code == 0
+    (line,) = json.loads(capfd.readouterr().out)["lines"]
+    assert [one["name"] for one in line["contestants"]] == ["2 processes", "1 process", "shares, no reduction"]
+    assert [one["items"] for one in line["contestants"]] == [32, 32, 32]
+    assert min(line["bytes"], line["speedup"], line["reduction"]) > 0
+    with pytest.raises(SystemExit) as exit_:
+        main(["bench", "train", *SMALL, *size, "--batch", "3", "--devices", "2"])
+    assert exit_.value.code == 2
+    told = capfd.readouterr().err
+    assert told.count("a batch of 3 cannot be shared evenly by 2 processes") == 1
+    assert "write --batch 4" in told
 
 
 EARS = ["n_mels=16", "n_fft=256", "window=160", "channels=4", "d_model=16", "n_layers=1", "n_heads=2", "d_ff=32"]

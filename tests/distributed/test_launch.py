@@ -192,7 +192,7 @@ def test_the_processes_end_with_the_one_that_started_them() -> None:
 @pytest.mark.slow
 @pytest.mark.usefixtures("world")
 def test_torchrun_starts_the_same_training() -> None:
-    program = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0"]
+    program = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
     words = ["-m", "muomni_cli", "train", "thinker", "line.toml", "steps=40"]
     done = subprocess.run(
         [*program, *words],
