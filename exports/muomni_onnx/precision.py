@@ -7,6 +7,8 @@ The choices follow measurements on two cores with VNNI (docs/performance.md):
   see many rows at once: there activations are quantized too. Tables and convolutions are only stored in 8 bits:
   onnxruntime's integer convolutions are slower than fp32.
 - ``int4``: matrices in blocks of 4 bits, except those that compute an output, such as the logits: 8 bits.
+- ``web``: matrices in blocks of 8 bits that are scaled when a session opens (or, where that costs too much, stored in
+  16-bit floats): small to download, and as fast as fp32 in WebAssembly, whose integer kernels are slower than that.
 - ``fp16``: 16-bit floats, for GPUs; on a CPU it only halves the file. Inputs and outputs keep their types, except
   growing caches, which are read and written at every step.
 """
@@ -27,7 +29,7 @@ from muomni_cli.api import RequestError
 from muomni_onnx.graph_edit import NORMS, PRODUCTS, GraphEditor, ancestors, attribute, descendants, made_once
 from muomni_onnx.quantize import Quantizer
 
-Precision = Literal["fp32", "fp16", "int8", "int4"]
+Precision = Literal["fp32", "fp16", "int8", "int4", "web"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 AS_THEY_ARE = frozenset({"Range", "DequantizeLinear", "Shape", "Size"})  # need not, or cannot, output float16
@@ -176,7 +178,9 @@ class PrecisionResult:
     kept: Sequence[KeptTensor]
 
 
-def convert_precision(source: Path, target: Path, precision: Precision, states: Mapping[str, str]) -> PrecisionResult:
+def convert_precision(
+    source: Path, target: Path, precision: Precision, states: Mapping[str, str], *, halves: bool = False
+) -> PrecisionResult:
     """Write the graph in the file ``source`` in another precision to the file ``target``.
 
     Args:
@@ -184,6 +188,7 @@ def convert_precision(source: Path, target: Path, precision: Precision, states: 
         target: may be ``source``.
         precision: see above.
         states: state input -> the output that it is at the next call.
+        halves: in ``web``, store weights in 16-bit floats, not in 8 bits.
     """
     if precision != "fp32":
         graph = GraphEditor(onnx.load(source))
@@ -192,6 +197,8 @@ def convert_precision(source: Path, target: Path, precision: Precision, states: 
             turning = ancestors(graph, graph.of_type("Cos", "Exp", "Sin"), products=0)
             growing = {one.name for one in graph.model.graph.input if _grows(one)} & states.keys()
             Fp16Converter(graph, exact.keys() | turning, growing | {states[name] for name in growing}).run()
+        elif halves:
+            _store_halves(graph, exact)
         else:
             _quantize(graph, exact, precision, states)
         made: bytes = graph.finish().SerializeToString()
@@ -228,6 +235,8 @@ def _quantize(graph: GraphEditor, exact: Mapping[int, str], precision: Precision
     for node in graph.nodes:
         if id(node) in exact or not _is_quantized(graph, node):
             nodes.append(node)
+        elif node.op_type == "MatMul" and precision == "web":
+            nodes += quantizer.opened(node)
         elif node.op_type == "MatMul" and precision == "int4":
             nodes += quantizer.blocks(node, 8 if node.output[0] in heads else 4)
         elif node.op_type == "MatMul":
@@ -238,6 +247,19 @@ def _quantize(graph: GraphEditor, exact: Mapping[int, str], precision: Precision
         else:
             node.input[1], before = quantizer.stored(node.input[1])
             nodes += [*before, node]
+    graph.nodes = nodes
+
+
+def _store_halves(graph: GraphEditor, exact: Collection[int]) -> None:
+    """Store in 16-bit floats what would be quantized."""
+    quantizer = Quantizer(graph)
+    nodes: list[Any] = []
+    for node in graph.nodes:
+        if id(node) not in exact and _is_quantized(graph, node):
+            place = 0 if node.op_type == "Gather" else 1
+            node.input[place], before = quantizer.halved(node.input[place])
+            nodes += before
+        nodes.append(node)
     graph.nodes = nodes
 
 

@@ -1,11 +1,13 @@
 """Weights in 8 or 4 bits, in standard ONNX operators.
 
-A matrix is stored as integers with scales, in one of two forms:
+A matrix is stored as integers with scales, in one of three forms:
 
 - *blocks*: a scale per column and block of rows, and a DequantizeLinear before the product. onnxruntime fuses the two
   into one operator (MatMulNBits) that reads the integers, which is what one step of a decoder costs.
 - *columns*: a scale per column; the activations are quantized dynamically (DynamicQuantizeLinear), and the product is
   of integers (MatMulInteger): with many rows up to twice as fast as blocks on a CPU with VNNI.
+- *opened*: as blocks, but scaled by operators on constants, which onnxruntime runs once, when a session opens. The file
+  is as small, memory and speed are those of fp32: for WebAssembly, whose integer kernels are slower than those.
 
 A lookup table has a scale per row, and only rows that are looked up are scaled. Weights of convolutions have a scale
 per channel and are scaled once, when a session opens: they are small on disk only.
@@ -77,6 +79,37 @@ class Quantizer:
             helper.make_node("Mul", [scale, scales_name], [both]),
             helper.make_node("Mul", [wide, both], node.output, node.name),
         ]
+
+    def opened(self, node: Any) -> list[Any]:
+        """A MatMul whose matrix is stored in 8 bits, in blocks, and scaled when a session opens."""
+        key = (node.input[1], "opened")
+        before: list[Any] = []
+        if key not in self._made:
+            values = self.graph.array(key[0])
+            rows, columns = values.shape
+            size = block_of(rows, BLOCK[8])
+            size = size if rows % size == 0 else rows
+            whole, scales = in_blocks(values, 8, size)
+            names = self._constants(key[0], whole=whole.reshape(-1, size, columns), scales=scales[:, None])
+            shape = self.graph.constant(f"{key[0]}.shape", np.array(values.shape))
+            wide, scaled, out = (self.graph.name(f"{key[0]}.{what}") for what in ("wide", "scaled", "opened"))
+            before = [
+                helper.make_node("Cast", [names[0]], [wide], to=TensorProto.FLOAT),
+                helper.make_node("Mul", [wide, names[1]], [scaled]),
+                helper.make_node("Reshape", [scaled, shape], [out]),
+            ]
+            self._made[key] = (out,)
+        return [*before, helper.make_node("MatMul", [node.input[0], self._made[key][0]], node.output, node.name)]
+
+    def halved(self, name: str) -> tuple[str, list[Any]]:
+        """The name of a constant stored in 16-bit floats, once widened, and the node that widens it."""
+        key = (name, "halved")
+        if key in self._made:
+            return self._made[key][0], []
+        (half,) = self._constants(name, half=self.graph.array(name).astype(np.float16))
+        out = self.graph.name(f"{name}.wide")
+        self._made[key] = (out,)
+        return out, [helper.make_node("Cast", [half], [out], to=TensorProto.FLOAT)]
 
     def table(self, node: Any) -> list[Any]:
         """A Gather from a table of integers."""

@@ -22,7 +22,7 @@ from muomni_onnx.precision import ADDED, NEAREST, NO_GAIN, SPECTRUM, Precision, 
 from muomni_onnx.quantize import block_of, in_blocks, in_columns
 from muomni_onnx.sessions import GraphSession
 
-FEW: dict[Precision, float] = {"fp16": 1e-3, "int8": 0.02, "int4": 0.15}
+FEW: dict[Precision, float] = {"fp16": 1e-3, "int8": 0.02, "int4": 0.15, "web": 0.02}
 """What rounding alone does to a product of normal values, relative."""
 
 
@@ -86,12 +86,12 @@ def mixed(path: Path) -> tuple[Path, dict[str, NDArray[Any]]]:
     return written(path, MIXED, **weights), {"ids": ids, "more": normal(2, 7, 96, seed=1)}
 
 
-@pytest.mark.parametrize("precision", ["fp16", "int8", "int4"])
+@pytest.mark.parametrize("precision", ["fp16", "int8", "int4", "web"])
 def test_a_lowered_graph_is_smaller_and_near(tmp_path: Path, precision: Precision) -> None:
     source, feeds = mixed(tmp_path / "full.onnx")
     lowered = convert_precision(source, tmp_path / "low.onnx", precision, {})
     assert lowered.precision == precision
-    share = {"fp16": 0.55, "int8": 0.35, "int4": 0.35}[precision]
+    share = {"fp16": 0.55, "int8": 0.35, "int4": 0.35, "web": 0.35}[precision]
     assert lowered.size == (tmp_path / "low.onnx").stat().st_size < share * source.stat().st_size
     error = relative(source, tmp_path / "low.onnx", feeds)["y"]
     assert FEW[precision] / 100 < error < FEW[precision]
@@ -123,6 +123,32 @@ def test_a_graph_whose_cache_grows_reads_blocks_and_others_multiply_whole_number
     assert max(relative(source, tmp_path / "low.onnx", feeds).values()) < FEW["int8"]
     convert_precision(mixed(tmp_path / "full.onnx")[0], tmp_path / "many.onnx", "int8", {})
     assert "MatMulInteger" in operators(tmp_path / "many.onnx")
+
+
+def test_for_the_web_matrices_are_scaled_from_constants_alone_so_that_a_session_does_it_once(tmp_path: Path) -> None:
+    source, feeds = mixed(tmp_path / "full.onnx")
+    convert_precision(source, tmp_path / "low.onnx", "web", {})
+    assert not {"DequantizeLinear", "MatMulInteger", "DynamicQuantizeLinear"} & operators(tmp_path / "low.onnx")
+    graph = onnx.load(tmp_path / "low.onnx").graph
+    constant = {one.name for one in graph.initializer}
+    for node in graph.node:
+        if node.op_type in ("Cast", "Mul", "Reshape") and constant.issuperset(node.input):
+            constant.update(node.output)
+    products = [node for node in graph.node if node.op_type in ("MatMul", "Conv")]
+    assert len(products) == 3
+    assert all(node.input[1] in constant for node in products)
+    assert relative(source, tmp_path / "low.onnx", feeds)["y"] < FEW["web"]
+
+
+def test_for_the_web_weights_may_be_stored_in_16_bits(tmp_path: Path) -> None:
+    source, feeds = mixed(tmp_path / "full.onnx")
+    lowered = convert_precision(source, tmp_path / "low.onnx", "web", {}, halves=True)
+    assert lowered.precision == "web"
+    assert lowered.size < 0.55 * source.stat().st_size
+    assert relative(source, tmp_path / "low.onnx", feeds)["y"] < FEW["fp16"]
+    graph = onnx.load(tmp_path / "low.onnx").graph
+    assert all(one.type.tensor_type.elem_type == 1 for one in graph.output)
+    operators(tmp_path / "low.onnx")
 
 
 def test_what_makes_an_output_keeps_8_bits_among_4(tmp_path: Path) -> None:
@@ -162,7 +188,7 @@ SPECTRAL = """m (float[batch, 128] x) => (float[batch, 128] y, int64[batch] code
 }"""
 
 
-@pytest.mark.parametrize("precision", ["fp16", "int8", "int4"])
+@pytest.mark.parametrize("precision", ["fp16", "int8", "int4", "web"])
 def test_spectra_angles_and_distances_to_codes_stay_in_full_precision(tmp_path: Path, precision: Precision) -> None:
     source = written(
         tmp_path / "full.onnx", SPECTRAL, dft=1000 * normal(128, 128), filters=np.abs(normal(128, 64)),
@@ -194,7 +220,7 @@ FADING = """m (float[batch, time, 64] inputs_embeds, float[batch, 64] past_state
 }"""
 
 
-@pytest.mark.parametrize("precision", ["fp16", "int8", "int4"])
+@pytest.mark.parametrize("precision", ["fp16", "int8", "int4", "web"])
 def test_what_comes_after_a_norm_is_lowered_and_what_fades_before_it_is_not(
     tmp_path: Path, precision: Precision
 ) -> None:
@@ -208,14 +234,14 @@ def test_what_comes_after_a_norm_is_lowered_and_what_fades_before_it_is_not(
     assert sum(one.size for one in lowered.kept) == 4 * 64  # the gains of the norm
     graph = onnx.load(tmp_path / "low.onnx").graph
     assert all(one.type.tensor_type.elem_type == 1 for one in (*graph.input, *graph.output))
-    if precision != "fp16":
+    if precision in ("int8", "int4"):
         assert "DequantizeLinear" in operators(tmp_path / "low.onnx")
         assert "MatMulInteger" not in operators(tmp_path / "low.onnx")
     feeds = {"inputs_embeds": np.abs(normal(2, 3, 64, seed=1)), "past_state": normal(2, 64, seed=2)}
     assert max(relative(source, tmp_path / "low.onnx", feeds).values()) < FEW[precision]
 
 
-@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8", "int4"])
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8", "int4", "web"])
 def test_what_would_be_no_smaller_is_copied(tmp_path: Path, precision: Precision) -> None:
     text = "m (float[batch, 64] x) => (float[batch, 64] y) { a = MatMul(x, matrix)  y = Log(a) }"
     source = written(tmp_path / "full.onnx", text, matrix=normal(64, 64))
