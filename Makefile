@@ -45,7 +45,7 @@ ifdef LOCKED
 	$(PIP) install --quiet --no-compile --require-hashes --requirement constraints.txt
 	$(PIP) install --quiet --no-compile --no-deps --no-build-isolation --editable .
 else
-	$(PIP) install --quiet --no-compile --editable '.[train,onnx,voices,serve,live,bench,eval,hf,gguf,docs,dev]'
+	$(PIP) install --quiet --no-compile --editable '.[train,onnx,voices,chitchat,serve,live,bench,eval,hf,gguf,docs,dev]'
 endif
 	@touch $@
 

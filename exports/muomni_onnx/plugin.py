@@ -88,9 +88,8 @@ def export(
         list[str] | None,
         typer.Option(
             metavar="[PART=]PRECISION",
-            help="fp32; int8: smaller and faster on a CPU; int4: smaller still; fp16: for GPUs; web: small, and fast in "
-            "WebAssembly. Of all parts, or "
-            "of one, as talker=fp32; repeatable. (default: fp32, with --gguf fp16)",
+            help="fp32; int8: smaller and faster on a CPU; int4: smaller still; fp16: for GPUs; web: small, and fast "
+            "in WebAssembly. Of all parts, or of one, as talker=fp32; repeatable. (default: fp32, with --gguf fp16)",
         ),
     ] = None,
 ) -> None:
