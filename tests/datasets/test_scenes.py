@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from muomni_cli.api import Conversation, Example
 from muomni_datasets.config import COLORS, NAMED, SHAPES, ScenesConfig
+from muomni_datasets.grounds import gray_level
 from muomni_datasets.scenes import OTHER, QUESTIONS, RADII, Scene, Scenes, caption, facts, lay_out
 from muomni_datasets.scenes import RGB as SHADES
 from muomni_datasets.story_plots import fill, places
@@ -247,9 +248,19 @@ def test_pictures_without_color_say_none() -> None:
             red, green, blue = picture.split()
             assert red.tobytes() == green.tobytes() == blue.tobytes()
         for thing in scene.things:
-            level = round(0.299 * thing.shade[0] + 0.587 * thing.shade[1] + 0.114 * thing.shade[2])
+            level = gray_level(thing.shade)
             assert (thing.color == "black") == (level < 48)
             assert (thing.color == "white") == (level > 222)
+
+
+@pytest.mark.parametrize("color", COLORS)
+def test_every_color_alone_is_seen_without_color(color: str) -> None:
+    for scene in scenes(30, gray=1.0, colors=(color,)):
+        for thing in scene.things:
+            levels = [
+                0.299 * red + 0.587 * green + 0.114 * blue for red, green, blue in (thing.shade, scene.ground.color)
+            ]
+            assert abs(levels[0] - levels[1]) > 20
 
 
 def test_an_object_that_fills_the_picture_is_big_and_inside() -> None:
