@@ -54,6 +54,8 @@ RGB = {
     "brown": (110, 65, 30),
 }
 
+EXTREMES = (Backdrop((250, 250, 250)), Backdrop((6, 6, 6)))  # on one of which every object is seen without its color
+
 RELATIVE_PLACES = {
     "left of": ("left", "right"),
     "right of": ("right", "left"),
@@ -120,13 +122,14 @@ def _ground(config: ScenesConfig, rng: StoryRandom, *, gray: bool) -> tuple[Back
     """The ground and the kinds of objects that can be seen on it; the usual ground where they would be too few."""
     plain, level = rng.below(2), 112 + rng.below(88)  # gray or a muted color; not the color of an object
     usual = Backdrop((level, level, level) if plain else (level, 112 + rng.below(88), 112 + rng.below(88)))
-    if config.grounds == GROUNDS:
-        return usual, _seen(config, usual, gray=True) if gray else config.kinds
-    ground = backdrop(rng.one(config.grounds), rng)
-    kinds = _seen(config, ground, gray=gray)
-    only = set(config.only)
-    enough = len(set(kinds) - only) >= 3 and (not only or only & set(kinds))
-    return (ground, kinds) if enough else (usual, config.kinds)
+    if config.grounds == GROUNDS and not gray:
+        return usual, config.kinds
+    ground = usual if config.grounds == GROUNDS else backdrop(rng.one(config.grounds), rng)
+    for tried in (ground, usual, *EXTREMES) if gray else (ground,):
+        kinds, only = _seen(config, tried, gray=gray), set(config.only)
+        if len(set(kinds) - only) >= 3 and (not only or only & set(kinds)):
+            return tried, kinds
+    return usual, config.kinds
 
 
 def _seen(config: ScenesConfig, ground: Backdrop, *, gray: bool) -> list[str]:

@@ -9,12 +9,14 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 from pydantic import ValidationError
 
 from muomni_cli.api import Conversation, Example
 from muomni_datasets.config import COLORS, NAMED, SHAPES, ScenesConfig
+from muomni_datasets.grounds import gray_level
 from muomni_datasets.scenes import OTHER, QUESTIONS, RADII, Scene, Scenes, caption, facts, lay_out
 from muomni_datasets.scenes import RGB as SHADES
 from muomni_datasets.story_plots import fill, places
@@ -198,7 +200,10 @@ def test_questions_have_exact_answers() -> None:
     assert all(set(places(way)) <= {"some_shape", "some_colour"} for ways, _ in QUESTIONS for way in ways)
 
 
-@pytest.mark.parametrize("ground", ["gray", "muted", "white", "light", "dark", "black"])
+GROUNDS = ["gray", "muted", "white", "light", "dark", "black", "dark-blue", "any", "gradient", "noise"]
+
+
+@pytest.mark.parametrize("ground", GROUNDS)
 @pytest.mark.parametrize("without", [(), HELD])
 def test_objects_are_seen_on_every_ground(ground: str, without: tuple[str, ...]) -> None:
     for scene in scenes(200, grounds=(ground,), without=without):
@@ -206,7 +211,8 @@ def test_objects_are_seen_on_every_ground(ground: str, without: tuple[str, ...])
         assert ground not in ("white", "light") or min(scene.ground.color) > 200
         for thing in scene.things:
             assert thing.kind not in without
-            assert max(abs(a - b) for a, b in zip(thing.shade, scene.ground.color, strict=True)) > 40
+            for shade in scene.ground.shades:
+                assert max(abs(a - b) for a, b in zip(thing.shade, shade, strict=True)) > 40
 
 
 def test_a_ground_on_which_too_little_is_seen_is_not_used() -> None:
@@ -228,3 +234,55 @@ def test_files_are_as_people_send_them() -> None:
     assert texts[0] == texts[1], "the same scenes"
     with pytest.raises(ValidationError, match="above its end"):
         ScenesConfig(quality=(60, 40))
+
+
+def test_pictures_without_color_say_none() -> None:
+    config = ScenesConfig(gray=1.0, grounds=("gray", "any", "gradient"), count=200)
+    for number, example in enumerate(Scenes(config).documents()):
+        scene = lay_out(config, number)
+        assert {thing.color for thing in scene.things} <= {"black", "white", "gray"}
+        assert isinstance(example, Example)
+        words = set(example.text.rstrip(".").split())
+        assert not words & (set(COLORS) - {"black", "white"})
+        with example.media.open() as file, Image.open(file) as picture:
+            red, green, blue = picture.split()
+            assert red.tobytes() == green.tobytes() == blue.tobytes()
+        for thing in scene.things:
+            level = gray_level(thing.shade)
+            assert (thing.color == "black") == (level < 48)
+            assert (thing.color == "white") == (level > 222)
+
+
+@pytest.mark.parametrize("color", COLORS)
+def test_every_color_alone_is_seen_without_color(color: str) -> None:
+    for scene in scenes(30, gray=1.0, colors=(color,)):
+        for thing in scene.things:
+            levels = [
+                0.299 * red + 0.587 * green + 0.114 * blue for red, green, blue in (thing.shade, scene.ground.color)
+            ]
+            assert abs(levels[0] - levels[1]) > 20
+
+
+def test_an_object_that_fills_the_picture_is_big_and_inside() -> None:
+    for scene in scenes(200, filling=1.0):
+        (thing,) = scene.things
+        assert 18 <= thing.radius <= 30
+        assert thing.size == "big"
+        assert max(abs(thing.x - 32), abs(thing.y - 32)) <= 32 - thing.radius
+    assert {round(scene.things[0].radius) for scene in scenes(20, filling=1.0, filling_radius=(24, 24))} == {24}
+    few = [len(scene.things) for scene in scenes(400, filling=0.2)]
+    assert few.count(2) > 100
+
+
+def test_what_is_on_the_left_of_an_oblong_picture_stays_there() -> None:
+    config = ScenesConfig(aspect=(2.0, 2.0), objects=(2,), grounds=("white", "gradient"), count=60)
+    for number, example in enumerate(Scenes(config).documents()):
+        assert isinstance(example, Example)
+        scene = lay_out(config, number)
+        with example.media.open() as file, Image.open(file) as picture:
+            assert sorted(picture.size) == ([64, 128] if scene.ground.is_plain else [64, 64])
+            pixels = np.asarray(picture)
+        places = [np.argwhere((pixels == thing.shade).all(2)).mean(0)[::-1] for thing in scene.things]
+        (first, other), relation = places, scene.relations[0]
+        axis = 0 if relation.endswith("of") else 1
+        assert (first[axis] < other[axis]) == (relation in ("left of", "above"))
