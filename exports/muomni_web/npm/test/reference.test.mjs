@@ -72,17 +72,24 @@ test("every graph gives what it gave when it was exported", { skip }, async () =
   }
 });
 
-test("the greedy tokens are the same", { skip }, async () => {
+test("the greedy tokens are the same, up to a near tie of rounded weights", { skip }, async () => {
   const prompt = saved.get("text/prompt");
   if (prompt === undefined) return;
   const expected = Array.from(saved.get("text/tokens").data, Number);
+  const { precision, tolerance } = model.bundle.part("thinker").graphs.thinker;
   const thinker = await model.thinker();
   const ids = Array.from(prompt.data, Number);
-  const made = [];
-  while (made.length < expected.length) {
-    made.push(argmax((await thinker.predict([...ids, ...made])).logits));
+  for (const token of expected) {
+    const { logits } = await thinker.predict(ids);
+    const made = argmax(logits);
+    if (made !== token) {
+      const size = Math.sqrt(logits.reduce((sum, logit) => sum + logit ** 2, 0) / logits.length);
+      const allowed = precision === "fp32" ? 0 : 4 * tolerance * size;
+      assert.ok(logits[made] - logits[token] <= allowed, `token ${ids.length - prompt.data.length} differs`);
+      return;
+    }
+    ids.push(token);
   }
-  assert.deepEqual(made, expected);
 });
 
 test("the samples of code frames are the same", { skip }, async () => {
