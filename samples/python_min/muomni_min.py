@@ -4,8 +4,8 @@
     python muomni_min.py tts BUNDLE "hello there" speech.wav
     python muomni_min.py listen BUNDLE recording.wav
 
-It follows docs/bundle.md, and leaves out: sampling, long conversations, reading numbers and abbreviations aloud, single
-letters, the levels and pauses of recordings, resampling, and pictures that are not PNG files of 8 bits.
+It follows docs/bundle.md, and leaves out: sampling, the loop guard, conversations, reading numbers and abbreviations
+aloud, single letters, the levels and pauses of recordings, resampling, and pictures other than PNG files of 8 bits.
 """
 
 from __future__ import annotations
