@@ -89,7 +89,8 @@ def export(
         typer.Option(
             metavar="[PART=]PRECISION",
             help="fp32; int8: smaller and faster on a CPU; int4: smaller still; fp16: for GPUs; web: small, and fast "
-            "in WebAssembly. Of all parts, or of one, as talker=fp32; repeatable. (default: fp32, with --gguf fp16)",
+            "in WebAssembly. Of all parts, or of one, as talker=fp32; repeatable. (default: fp32, with --gguf fp16, "
+            "with --web web)",
         ),
     ] = None,
 ) -> None:
@@ -101,9 +102,9 @@ def export(
         if onnx or len(formats) > 1 or recipe or overrides or partial:
             options = "--onnx, --recipe, --partial and other formats"
             raise RequestError(f"--{formats[0]} goes without {options}", f"muomni export --{formats[0]} -m MODEL")
-        from muomni_onnx.formats import export_text_model
+        from muomni_onnx.formats import export_in_format
 
-        export_text_model(formats[0], model, output, precision or [], replace=force)
+        export_in_format(formats[0], model, output, precision or [], replace=force)
         return
     if model and recipe:
         raise RequestError("-m names a trained model and --recipe an untrained one", "choose one")

@@ -27,6 +27,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from muomni_cli.api import RequestError
+from muomni_onnx.providers import OTHERS, device_of, options_of, require_provider, require_used
 
 CPU = "CPUExecutionProvider"
 CUDA = "CUDAExecutionProvider"
@@ -67,24 +68,35 @@ class ProviderChoice:
     @property
     def name(self) -> str:
         """The device as :func:`places` takes it."""
-        return "cpu" if self.provider == CPU else f"cuda:{self.index}"
+        return "cpu" if self.provider == CPU else device_of(self.provider) or f"cuda:{self.index}"
+
+    @property
+    def configured(self) -> Any:
+        """The provider as a session takes it."""
+        if self.provider == CUDA:
+            return (CUDA, {"device_id": str(self.index), **CUDA_OPTIONS})
+        return CPU if self.provider == CPU else (self.provider, options_of(self.provider))
 
 
 def places(device: str) -> list[ProviderChoice]:
     """Where to open graphs, best first.
 
     Args:
-        device: ``cpu``; ``cuda`` or ``cuda:1``; ``auto`` for CUDA if it works, else the CPU.
+        device: ``cpu``; ``cuda`` or ``cuda:1``; ``auto`` for CUDA if it works, else the CPU; or one of
+            :data:`muomni_onnx.providers.OTHERS`.
 
     Raises:
-        RequestError: there is no such device, or CUDA was requested and cannot work here.
+        RequestError: there is no such device, or CUDA or another provider was requested and cannot work here.
     """
     if device in ("cpu", "auto"):
         cuda = [] if device == "cpu" or no_cuda() else [ProviderChoice(CUDA)]
         return [*cuda, ProviderChoice(CPU)]
+    if device in OTHERS:
+        return [ProviderChoice(require_provider(device))]
     named = re.fullmatch(r"cuda(?::(\d+))?", device)
     if named is None:
-        raise RequestError(f"there is no device {device!r}", "write --device auto, cpu, cuda or cuda:0")
+        names = ", ".join(OTHERS)
+        raise RequestError(f"there is no device {device!r}", f"write --device auto, cpu, cuda or cuda:0, or {names}")
     if lack := no_cuda():
         raise lack
     index = int(named[1] or 0)
@@ -188,7 +200,7 @@ class GraphSession:
         threads: CPU threads; all cores by default.
         device: ``cpu``, ``cuda``, ``cuda:1``, or ``auto``: CUDA if the graph opens on it, else the CPU.
         kept: outputs that stay on the device, to be passed to a later call.
-        bind: whether calls use IO binding; by default on any device but the CPU.
+        bind: whether calls use IO binding; by default on CUDA.
 
     Raises:
         RequestError: it is not a complete ONNX file; or CUDA was requested and cannot run it, with the reason.
@@ -208,7 +220,7 @@ class GraphSession:
 
         self._place, self._session = _on_best(device, opened)
         self._kept = frozenset(kept)
-        self._bind = self._place.provider != CPU if bind is None else bind
+        self._bind = self._place.provider == CUDA if bind is None else bind
         self._types: dict[str, np.dtype[Any]] = {}
         for taken in self._session.get_inputs():
             self._types[taken.name] = np.dtype(DTYPES.get(taken.type, taken.type[len("tensor(") : -1]))
@@ -346,19 +358,23 @@ def _open(path: Path, threads: int, place: ProviderChoice) -> Any:
     # An x86 CPU without VNNI (Intel before 2019, AMD before Zen 4) sums pairs of 8-bit products in 16 bits, which
     # silently saturates. With this option, onnxruntime makes the weights unsigned there and sums in 32 bits.
     options.add_session_config_entry("session.x64quantprecision", "1")
-    if place.provider != CPU:
+    if place.provider == CUDA:
         options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     try:
         session = onnxruntime.InferenceSession(
             str(path),
             sess_options=options,
-            providers=[CPU if place.provider == CPU else (CUDA, {"device_id": str(place.index), **CUDA_OPTIONS})],
+            providers=[place.configured],
             disabled_optimizers=["QDQS8ToU8Transformer"],  # gives zero points of quantized blocks an invalid shape
             enable_fallback=0,
         )
     except Exception as error:  # its errors have no common base
-        why = f"cannot be opened: {str(error).partition(chr(10))[0]}" if path.is_file() else "is missing"
-        raise RequestError(f"{path} {why}", "export the model again") from error
+        why = f"cannot be opened: {str(error).partition(chr(10))[0][:300]}" if path.is_file() else "is missing"
+        fix = "export the model again" if place.provider in (CPU, CUDA) else "use --device cpu"
+        raise RequestError(f"{path} {why}", fix) from error
+    if place.provider not in (CPU, CUDA):
+        require_used(session, place.provider, path)
+        return session
     if place.provider not in session.get_providers():  # it falls back to the CPU silently
         raise why_not_cuda()
     ask = getattr(session, "get_provider_graph_assignment_info", None)  # onnxruntime 1.24 and later

@@ -62,7 +62,10 @@ VoiceOption = Annotated[str | None, typer.Option(help="Voice name (default: the 
 VocoderOption = Annotated[
     str | None, typer.Option(metavar="NAME", help="Vocoder to use (default: the one of the run).")
 ]
-DeviceOption = Annotated[str, typer.Option(help="Device: auto, cpu, cuda or cuda:1.")]
+DeviceOption = Annotated[
+    str, typer.Option(help="Device: auto, cpu, cuda or cuda:1; for bundles also coreml, directml, openvino, tensorrt, "
+    "webgpu.")
+]  # fmt: skip
 ThreadsOption = Annotated[int | None, typer.Option(min=1, help="Number of CPU threads.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -251,12 +251,15 @@ class ExporterPart(Part):
     *, precision: str, notify) -> Sequence[ExportedFile]`` writes a model's Thinker and tokenizer into an empty folder.
 
     Args:
+        takes: ``text``: that; ``bundle``: ``model`` is the folder of a bundle instead, of the whole model, which was
+            compared with its digests.
         precisions: those it writes; the first is the default.
         requires: packages that must be installed.
         suffix: of the one file that is exported, such as ``.gguf``; empty: a folder is.
     """
 
     kind: ClassVar[str] = "exporter"
+    takes: Literal["text", "bundle"] = "text"
     suffix: str = ""
     precisions: tuple[str, ...] = ("fp32",)
     requires: tuple[str, ...] = ()

@@ -49,6 +49,7 @@ BUILTINS = (
     "muomni_onnx.plugin",
     "muomni_hf.plugin",
     "muomni_gguf.plugin",
+    "muomni_web.plugin",
     "muomni_serve.plugin",
 )
 """Modules with the hooks of built-in plugins; the host names them only here."""

@@ -17,7 +17,8 @@ import onnxruntime
 
 from muomni_cli.api import RequestError
 from muomni_onnx import sessions
-from muomni_onnx.sessions import CPU, CUDA, GraphSession, cores, fetch, open_sessions
+from muomni_onnx.providers import OTHERS
+from muomni_onnx.sessions import CPU, CUDA, GraphSession, cores, fetch, open_sessions, places
 from tests.onnx.thinker_parts import WIDTH
 
 
@@ -53,6 +54,25 @@ def test_what_is_kept_is_not_an_array_where_it_is_bound(tiny: tuple[Path, dict[s
     np.testing.assert_array_equal(fetch(session.put(array[:, 1:])), array[:, 1:])
     plain = GraphSession(folder / "embed.onnx", 1, kept=["inputs_embeds"])
     np.testing.assert_array_equal(plain({"input_ids": np.array([[1, 2]])})["inputs_embeds"], array)
+
+
+@pytest.mark.parametrize("device", OTHERS)
+def test_another_provider_that_is_not_there_is_named_with_what_to_install(device: str) -> None:
+    if OTHERS[device].provider in onnxruntime.get_available_providers():
+        pytest.skip(f"{device} is there")
+    with pytest.raises(RequestError, match=OTHERS[device].provider) as told:
+        places(device)
+    assert OTHERS[device].package in told.value.fix
+
+
+def test_another_provider_that_is_there_is_used_and_what_is_known_of_it_is_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [OTHERS["coreml"].provider, CPU])
+    (place,) = places("coreml")
+    assert (place.name, place.device) == ("coreml", "cpu")
+    assert place.configured == (OTHERS["coreml"].provider, {"ModelFormat": "MLProgram", "MLComputeUnits": "ALL"})
+    assert "coreml is untested" in capsys.readouterr().err
 
 
 def test_sessions_open_together_and_only_those_asked_for(tiny: tuple[Path, dict[str, Any]]) -> None:

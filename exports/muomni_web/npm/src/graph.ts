@@ -34,8 +34,12 @@ export class Graph {
         enableMemPattern: false, // plans memory for one shape, and a cache has another at every step
         enableCpuMemArena: false,
         logSeverityLevel: 3,
-        // an x86 CPU without VNNI sums 8-bit products in 16 bits otherwise, which saturates
-        extra: { session: { x64quantprecision: "1" } },
+        extra: {
+          // an x86 CPU without VNNI sums 8-bit products in 16 bits otherwise, which saturates
+          session: { x64quantprecision: "1" },
+          // gives zero points of quantized blocks an invalid shape
+          optimization: { disable_specified_optimizers: "QDQS8ToU8Transformer" },
+        },
       });
       return new Graph(session, ort, entry);
     } catch (error) {

@@ -40,6 +40,13 @@ function few(values) {
   );
 }
 
+/** A cache (B,H,past,Dh) of one row without its first places. */
+function withoutFirst(ort, { data, dims }, places) {
+  const [, heads, past, width] = dims;
+  const rows = Array.from({ length: heads }, (_, head) => data.slice((head * past + places) * width, (head + 1) * past * width));
+  return new ort.Tensor("float32", Float32Array.from(rows.flatMap((row) => [...row])), [1, heads, past - places, width]);
+}
+
 test("every graph gives what it gave when it was exported", { skip }, async () => {
   const ort = await runtime();
   for (const [part, entry] of Object.entries(model.bundle.manifest.parts)) {
@@ -49,14 +56,18 @@ test("every graph gives what it gave when it was exported", { skip }, async () =
         const feeds = {};
         for (const input of Object.keys(graph.inputs)) {
           const array = saved.get(`${part}/${name}/${number}/in/${input}`);
-          if (input === "padding") continue; // may be left out, and cannot be given from JavaScript
-          if (array) feeds[input] = new ort.Tensor(graph.types[input], array.data, array.dims);
+          if (array && input !== "padding") feeds[input] = new ort.Tensor(graph.types[input], array.data, array.dims);
         }
+        // `padding` cannot be given from JavaScript: the empty places of a single row are left out instead
         const padding = saved.get(`${part}/${name}/${number}/in/padding`)?.data ?? [];
-        if (padding.some((places) => places !== 0n)) continue;
+        const empty = Number(padding[0] ?? 0);
+        const held = Object.keys(graph.states).map((state) => feeds[state].dims[2]);
+        if (padding.length > 1 || (empty > 0 && held.some((places) => places < empty))) continue;
+        for (const state of empty > 0 ? Object.keys(graph.states) : []) feeds[state] = withoutFirst(ort, feeds[state], empty);
         const made = await opened.run(feeds);
         for (const output of graph.outputs) {
           if (graph.unchecked?.includes(output)) continue;
+          if (empty > 0 && Object.values(graph.states).includes(output)) continue;
           const expected = saved.get(`${part}/${name}/${number}/out/${output}`);
           const values = few(made[output].data);
           if (expected.type.startsWith("i") && graph.max_mismatch_fraction > 0) {
@@ -72,17 +83,24 @@ test("every graph gives what it gave when it was exported", { skip }, async () =
   }
 });
 
-test("the greedy tokens are the same", { skip }, async () => {
+test("the greedy tokens are the same, up to a near tie of rounded weights", { skip }, async () => {
   const prompt = saved.get("text/prompt");
   if (prompt === undefined) return;
   const expected = Array.from(saved.get("text/tokens").data, Number);
+  const { precision, tolerance } = model.bundle.part("thinker").graphs.thinker;
   const thinker = await model.thinker();
   const ids = Array.from(prompt.data, Number);
-  const made = [];
-  while (made.length < expected.length) {
-    made.push(argmax((await thinker.predict([...ids, ...made])).logits));
+  for (const token of expected) {
+    const { logits } = await thinker.predict(ids);
+    const made = argmax(logits);
+    if (made !== token) {
+      const size = Math.sqrt(logits.reduce((sum, logit) => sum + logit ** 2, 0) / logits.length);
+      const allowed = precision === "fp32" ? 0 : 4 * tolerance * size;
+      assert.ok(logits[made] - logits[token] <= allowed, `token ${ids.length - prompt.data.length} differs`);
+      return;
+    }
+    ids.push(token);
   }
-  assert.deepEqual(made, expected);
 });
 
 test("the samples of code frames are the same", { skip }, async () => {
