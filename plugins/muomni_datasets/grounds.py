@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from PIL import Image, ImageFilter
@@ -122,6 +122,11 @@ class Variation:
     gray: bool = False
     blur: float = 0.0
     quality: int = 0
+
+    def on(self, ground: Backdrop) -> Variation:
+        """The variation of a picture with a ground: square unless it is plain. When an oblong picture is read, only
+        plain ends are cut; with others it would be shrunk, and big objects would look small."""
+        return self if ground.is_plain else replace(self, aspect=1.0)
 
     def size(self, short: float) -> tuple[float, float]:
         """Width and height of a picture whose shorter side is ``short``."""

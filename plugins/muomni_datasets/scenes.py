@@ -206,9 +206,8 @@ def draw(scene: Scene, size: int, *, smooth: bool, varied: Variation = USUAL) ->
 
 def picture_of(config: ScenesConfig, index: int) -> bytes:
     """The file of scene number ``index``."""
-    scene, varied = lay_out(config, index), variation(config, str(index))
-    if not scene.ground.is_plain:  # its ends would not be cut when it is read, so that big objects would look small
-        varied = replace(varied, aspect=1.0)
+    scene = lay_out(config, index)
+    varied = variation(config, str(index)).on(scene.ground)
     return encoded(draw(scene, config.size, smooth=config.smooth, varied=varied), varied)
 
 

@@ -246,7 +246,8 @@ def _unknown(config: ThingsConfig, path: Path, rng: StoryRandom, show: str, seed
 
 def picture_of(config: ThingsConfig, path: Path, index: int) -> bytes:
     """The file of picture number ``index``."""
-    shown, how = compose(config, path, index), variation(config, str(index))
+    shown = compose(config, path, index)
+    how = variation(config, str(index)).on(shown.ground)
     return encoded(draw(config, path, shown, how), how)
 
 

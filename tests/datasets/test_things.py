@@ -141,10 +141,12 @@ def test_things_lie_inside_and_are_seen(tar: Path) -> None:
 
 
 def test_pictures_are_degraded(tar: Path) -> None:
-    files = [Image.open(one.media.open()) for one in made(tar, count=60, aspect=(2.0, 2.0), quality=(40, 60), gray=1.0)]
+    settings: dict[str, Any] = {"aspect": (2.0, 2.0), "quality": (40, 60), "gray": 1.0, "count": 60}
+    files = [Image.open(one.media.open()) for one in made(tar, grounds=("white", "any"), **settings)]
     assert {file.format for file in files} == {"JPEG"}
     assert {file.size for file in files} == {(64, 128), (128, 64)}
     assert all((np.ptp(np.asarray(file.convert("RGB")).astype(int), axis=2) < 8).all() for file in files)
+    assert {Image.open(one.media.open()).size for one in made(tar, grounds=("noise",), **settings)} == {(64, 64)}
     assert not any("colour" in one.media.facts for one in made(tar, count=60, gray=1.0))
     mixed = [Image.open(one.media.open()) for one in made(tar, count=60, quality=(40, 60), plain=0.5)]
     assert {file.format for file in mixed} == {"JPEG", "PNG"}

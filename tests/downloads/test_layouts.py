@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from muomni_cli.api import Example
 from muomni_cli.audio.dsp import resample
 from muomni_cli.recipe import load_recipe
+from muomni_cli.registry.registry import resolve
 from muomni_datasets import archive_layouts, public_datasets
 from muomni_datasets.archives import Tar
 from muomni_datasets.config import TarConfig
@@ -200,4 +201,4 @@ def test_the_same_archive_gives_the_same_tar(pack: Pack) -> None:
 def test_every_layout_is_there() -> None:
     for download in public_datasets.downloads():
         if download.layout:
-            assert callable(getattr(archive_layouts, download.layout.rpartition(":")[2]))
+            assert callable(resolve(download.layout))
