@@ -56,10 +56,13 @@ def _export_bundle(
     reference = resolve_model(model, ANY_TRAINED)
     target = output or Path(f"{reference.name}-{part.name}")
     _require_room(target, replace=replace)
+    if occupied(target) and not (target / part.marker).is_file():
+        raise RequestError(f"{target} is there already, and is not an export", "name another folder: -o FOLDER")
     build = resolve(part.build, f"exporter {part.name}")
     with tempfile.TemporaryDirectory() as temporary:
         given = open_bundle(reference.bundle.root) if reference.bundle is not None else None
-        if given is not None and precision in (None, given.manifest.get("precision", "fp32"), *part.precisions[:1]):
+        own = given.manifest.get("precision", "fp32") if given is not None else None
+        if given is not None and (precision in (None, own) or (precision == "web" and own == "int8")):
             given.verify()
             say(f"exporting {reference.name} ({given.root}) to {target}")
             root = in_web_form(given, Path(temporary) / "bundle") if part.precisions[0] == "web" else given.root

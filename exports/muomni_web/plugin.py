@@ -14,6 +14,7 @@ def register_exporters() -> list[ExporterPart]:
             config=PartConfig,
             build="muomni_web.site:build",
             takes="bundle",
+            marker="files.json",
             precisions=("web", "fp32", "int8"),
         )
     ]

@@ -256,10 +256,12 @@ class ExporterPart(Part):
         precisions: those it writes; the first is the default.
         requires: packages that must be installed.
         suffix: of the one file that is exported, such as ``.gguf``; empty: a folder is.
+        marker: name of a file by which an earlier export of a ``bundle`` is known: only that is replaced.
     """
 
     kind: ClassVar[str] = "exporter"
     takes: Literal["text", "bundle"] = "text"
+    marker: str = ""
     suffix: str = ""
     precisions: tuple[str, ...] = ("fp32",)
     requires: tuple[str, ...] = ()

@@ -82,6 +82,20 @@ def test_a_graph_that_would_be_too_far_off_is_left_and_says_so(
     assert all(whole.equal == whole.asked for whole in report.wholes)
 
 
+def test_for_the_web_8_bits_that_would_be_too_far_off_are_16(
+    thinker: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = []
+    for allowed in (lowering.ALLOWED["web"], 1e-9):
+        monkeypatch.setitem(lowering.ALLOWED, "web", allowed)
+        root = tmp_path / str(allowed)
+        report = export(thinker, root, precision=PrecisionPlan("web"), notify=print)
+        assert {line.precision for line in report.lines} == {"web"}
+        assert all(one.error <= one.tolerance for one in check(root))
+        sizes.append(sum(line.size for line in report.lines))
+    assert sizes[0] < sizes[1]
+
+
 def test_a_lowered_graph_that_gives_something_else_fails_the_check(thinker: Model, tmp_path: Path) -> None:
     root = tmp_path / "low"
     export(thinker, root, precision=PrecisionPlan("int8"), notify=print)

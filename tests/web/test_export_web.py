@@ -132,6 +132,20 @@ def test_a_bundle_has_the_precision_that_it_has(
     (tmp_path / "site" / "mine.txt").touch()
     assert run("--web", "-m", str(bundle), "-o", str(tmp_path / "site")) == 2
     assert "is there already" in capsys.readouterr().err
+    assert run("--web", "-m", str(bundle), "-o", str(tmp_path / "site"), "--force") == 2
+    assert "is not an export" in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "site").iterdir()] == ["mine.txt"]
+
+
+@pytest.mark.usefixtures("runtime")
+def test_an_earlier_site_is_replaced_when_it_is_asked_for(bundle: Path, tmp_path: Path) -> None:
+    words = ("--web", "-m", str(bundle), "-o", str(tmp_path / "site"))
+    assert run(*words) == 0
+    (tmp_path / "site" / "old.txt").touch()
+    assert run(*words) == 2
+    assert (tmp_path / "site" / "old.txt").exists()
+    assert run(*words, "--force", "--precision", "web") == 0
+    assert not (tmp_path / "site" / "old.txt").exists()
 
 
 @pytest.mark.parametrize(

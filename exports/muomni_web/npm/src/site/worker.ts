@@ -17,15 +17,16 @@ function send(reply: Reply, transfer: Transferable[] = []): void {
 }
 
 self.addEventListener("message", ({ data }: MessageEvent<Request>) => {
-  stopping.abort();
+  stopping.abort(); // what runs, and what waits
   if (data.kind === "stop") return;
-  running = running.then(() => answer(data));
+  stopping = new AbortController();
+  const { signal } = stopping;
+  running = running.then(() => answer(data, signal));
 });
 
-async function answer(request: Exclude<Request, { kind: "stop" }>): Promise<void> {
-  stopping = new AbortController();
+async function answer(request: Exclude<Request, { kind: "stop" }>, signal: AbortSignal): Promise<void> {
   try {
-    await carryOut(request, stopping.signal);
+    await carryOut(request, signal);
   } catch (error) {
     const known = error instanceof RequestError;
     const what = known ? error.what : String(error instanceof Error ? error.message : error);
