@@ -80,11 +80,13 @@ class Comparison:
 class Scaling(Comparison):
     """Several processes, one that takes the same steps, and the several without their reduction.
 
-    ``bytes``: of the gradients; ``reduction``: seconds that adding them up takes alone.
+    ``bytes``: of the gradients; ``reduction``: seconds that adding them up takes alone; ``cpu``: least CPU seconds of a
+    round of each in the first process, which other work on the machine hardly changes.
     """
 
     bytes: int = 0
     reduction: float = 0.0
+    cpu: tuple[float, ...] = ()
 
     @property
     def speedup(self) -> float:
@@ -206,7 +208,8 @@ def as_json(lines: Sequence[BenchRow]) -> dict[str, Any]:
 
 def _utilization(comparison: Comparison) -> dict[str, Any]:
     if isinstance(comparison, Scaling):
-        return {"speedup": comparison.speedup, "bytes": comparison.bytes, "reduction": comparison.reduction}
+        names = ("speedup", "bytes", "reduction", "cpu")
+        return {name: getattr(comparison, name) for name in names}
     if comparison.utilization is None:
         return {}
     return {"mfu": comparison.mfu, "utilization": asdict(comparison.utilization)}
@@ -218,7 +221,8 @@ def scaling_line(line: BenchRow, steps: int) -> str:
     assert isinstance(found, Scaling), "measured in several processes"
     megabytes, rate = found.bytes / 1e6, found.bytes / found.reduction / 1e9
     return (
-        f"{line.setting}: {found.contestants[0].name} are {found.speedup:.2f} times as fast as one (best rounds); "
+        f"{line.setting}: {found.contestants[0].name} are {found.speedup:.2f} times as fast as one (best rounds; "
+        f"by CPU time {found.cpu[1] / max(found.cpu[0], 1e-9):.2f}); "
         f"expected {found.expected(steps):.2f}: {megabytes:.1f} MB of gradients in {1000 * found.reduction:.1f} ms "
         f"({rate:.2f} GB/s)"
     )

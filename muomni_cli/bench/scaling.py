@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from time import perf_counter
+from time import perf_counter, process_time
 
 import torch
 import torch.distributed as dist
@@ -48,14 +48,16 @@ def _compare(recipe: Recipe, work: Workload, group: ProcessGroup) -> Scaling:
     together = strategy_for("ddp" if settings.parallel == "auto" else settings.parallel, group, "bench")
     together.settings(settings)
     try:
+        spent: tuple[list[float], ...] = ([], [], [])
         contestants = {
-            f"{count} processes": _steps(recipe, work, device, together, group),
-            ALONE: _steps(recipe, work, device, Strategy(), group) if group.main else _waiting(),
-            UNREDUCED: _steps(recipe, work, device, Strategy(), group, shared=True),
+            f"{count} processes": _steps(recipe, work, device, together, group, spent[0]),
+            ALONE: _steps(recipe, work, device, Strategy(), group, spent[1]) if group.main else _waiting(),
+            UNREDUCED: _steps(recipe, work, device, Strategy(), group, spent[2], shared=True),
         }
         found = take_turns(contestants, rounds=work.rounds, warmup=2)
         size = sum(p.numel() for p in random_thinkers(recipe, ())[1].parameters())
-        return Scaling(found.contestants, bytes=4 * size, reduction=_reduction(size, device, work.rounds))
+        cpu = tuple(min(own, default=0.0) for own in spent)
+        return Scaling(found.contestants, bytes=4 * size, reduction=_reduction(size, device, work.rounds), cpu=cpu)
     finally:
         together.close()
 
@@ -66,10 +68,12 @@ def _steps(
     device: torch.device,
     strategy: Strategy,
     group: ProcessGroup,
+    spent: list[float],
     *,
     shared: bool = False,
 ) -> Timed:
-    """Training steps; counts the rows of all processes. ``shared``: of this process's share, and nothing else."""
+    """Training steps; counts the rows of all processes, and appends this one's CPU seconds to ``spent``. ``shared``: of
+    this process's share, and nothing else."""
     _, thinker, _ = random_thinkers(recipe, ())
     whole, _ = token_batch(thinker.vocab_size, work.batch, work.length)
     own = whole
@@ -87,11 +91,12 @@ def _steps(
 
     def timed() -> tuple[int, float]:
         dist.barrier()
-        begin = perf_counter()
+        begin, used = perf_counter(), process_time()
         for step in range(work.count):
             stepper.step(step, [own], weight)
         stepper.read_window()[1].tolist()  # waits for the device
         seconds = perf_counter() - begin
+        spent.append(process_time() - used)
         dist.barrier()
         return whole.items * work.count, seconds
 

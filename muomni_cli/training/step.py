@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
-from torch.utils.flop_counter import FlopCounterMode
 
 from muomni_cli.contract.training import Batch, Objective
 from muomni_cli.nn.device import autocast
 from muomni_cli.training.distributed.strategy import Strategy
+from muomni_cli.training.mfu import flop_counter
 from muomni_cli.training.optim import Ema, Optimizers, freeze
 
 if TYPE_CHECKING:
@@ -174,7 +174,7 @@ class Stepper:
         sums: dict[str, Tensor] = {"targets": torch.full((), own, device=self.device)}
         passes = self.strategy.passes(step, batches)
         if self.counts_flops and not self.settings.compile and self.strategy.name != "fsdp":
-            with FlopCounterMode(display=False) as counter:
+            with flop_counter() as counter:
                 self._backward(passes, weight, sums)
             self.flops = counter.get_total_flops(), sum(batch.items for batch, _ in passes)
             self.counts_flops = False

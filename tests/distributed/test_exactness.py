@@ -127,6 +127,20 @@ def test_four_processes_are_one(run: Callable[..., None], tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
+def test_shares_are_as_large_as_the_page_says(run: Callable[..., None], tmp_path: Path) -> None:
+    run(tmp_path, 2, "held")
+    for optimizer in ("adamw", "muon"):
+        ddp, fsdp = (
+            [json.loads((tmp_path / "held" / f"{kind}-{optimizer}-{rank}.json").read_text()) for rank in range(2)]
+            for kind in ("ddp", "fsdp")
+        )
+        assert ddp[0] == ddp[1]
+        for name, whole in ddp[0].items():  # rows are dealt out whole, so the shares of an odd number differ by one
+            assert sum(own[name] for own in fsdp) == whole
+            assert all(own[name] == pytest.approx(whole / 2, rel=0.1) for own in fsdp)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["resumed", "resumed_sharded"])
 def test_two_processes_go_on_where_one_stopped(tmp_path: Path, run: Callable[..., None], name: str) -> None:
     whole = alone(tmp_path / "whole", schedule="constant", val_every=0)

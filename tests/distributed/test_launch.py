@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import re
@@ -72,6 +73,19 @@ def test_options_that_contradict_each_other(capsys: pytest.CaptureFixture[str], 
     assert ended.value.code == 2
     assert told in capsys.readouterr().err
     assert not Path("runs").exists()
+
+
+@pytest.mark.usefixtures("world")
+@pytest.mark.filterwarnings("ignore")  # PyTorch's profiler warns of its own
+def test_a_profile_is_a_trace_of_three_steps(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        app.main(["train", "thinker", "line.toml", "steps=9", "--profile"])
+    assert not ended.value.code, capsys.readouterr().err
+    trace = Path("runs/line/thinker/trace-0.json.gz")
+    assert str(trace) in capsys.readouterr().err
+    events = json.loads(gzip.decompress(trace.read_bytes()))["traceEvents"]
+    assert len({event["name"] for event in events if event["name"].startswith("ProfilerStep#")}) == 3
+    assert any("backward" in event["name"].lower() for event in events)
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,28 @@ def sharded_muon(folder: Path, group: ProcessGroup) -> None:
     trainer(folder, chosen, strategy_for("fsdp", group, folder.name), dtype=torch.float32).run()
 
 
+def held(folder: Path, group: ProcessGroup) -> None:
+    """What each process holds of weights, gradients' optimizer state and averages, in bytes."""
+    for kind in ("ddp", "fsdp"):
+        for optimizer in ("adamw", "muon"):
+            made = trainer(
+                folder / f"{kind}-{optimizer}",
+                settings(optimizer=optimizer, steps=2, val_every=0),
+                strategy_for(kind, group, f"{kind}-{optimizer}"),
+                dtype=torch.float32,
+            )
+            made.run()
+            optimizers, ema = made.stepper.optimizers, made.stepper.ema
+            assert ema is not None
+            found = {
+                "weights": list(optimizers.names.values()),
+                "optimizer": [tensor for tensor in optimizers.state_tensors().values() if tensor.ndim],
+                "ema": list(ema.average.values()),
+            }
+            sizes = {name: sum(tensor.nbytes for tensor in tensors) for name, tensors in found.items()}
+            (folder / f"{kind}-{optimizer}-{group.rank}.json").write_text(json.dumps(sizes))
+
+
 def part(folder: Path, group: ProcessGroup) -> None:
     """The first 23 steps."""
     trainer(folder, settings(steps=23, schedule="constant", val_every=0), strategy_for("ddp", group, folder.name)).run()
