@@ -80,6 +80,7 @@ from muomni_cli.inference.transcription import subtitles
 from muomni_cli.registry.hookspecs import hookimpl
 from muomni_cli.registry.sets import expand_path
 from muomni_cli.runs.run import OpenedRecipe, open_recipe
+from muomni_cli.training.tracking import Tracker, TrackerConfig
 
 __all__ = [
     "Batch", "Cache", "Callback", "CallbackPart", "Capability", "CharSpan", "CheckSpec", "CodeShape", "Codec",
@@ -89,7 +90,8 @@ __all__ = [
     "Media", "MelConfig", "Message", "MetricResult", "MetricSet", "ModelFiles", "MuomniError", "Objective",
     "OpenedRecipe", "Part", "PartConfig", "RecipeFile", "RemoteFile", "RequestError", "RuntimePart", "Sample",
     "Sampler", "SliceMedia", "SpeechProgramPart", "StageContext", "Step", "Talker", "TalkerPart", "TextChunk",
-    "Thinker", "ThinkerOutput", "ThinkerPart", "Tokenizer", "TokenizerPart", "Vocoder", "VocoderPart",
+    "Thinker", "ThinkerOutput", "ThinkerPart", "Tokenizer", "TokenizerPart", "Tracker", "TrackerConfig", "Vocoder",
+    "VocoderPart",
     "VoiceSettings", "Width", "Word", "console", "cut_sentences", "expand_path", "files", "hookimpl", "open_recipe",
     "speech_programs", "split", "stopping", "subtitles", "utf8_lines",
 ]  # fmt: skip

@@ -15,7 +15,7 @@ from muomni_cli.contract.bundle import ExportedFile, TextModel
 from muomni_cli.contract.data import Message
 from muomni_cli.core.errors import MuomniError, RequestError, __version__
 from muomni_cli.core.files import write_json, write_text
-from muomni_cli.data.prompt import chat_ids
+from muomni_cli.data.prompt import chat_ids, end_ids
 from muomni_cli.nn.llama_config import config_of
 from muomni_cli.nn.llama_weights import exported_tensors
 from muomni_cli.nn.text_parity import ALLOWED, Agreement, compare_text_models
@@ -38,9 +38,13 @@ def export(model: TextModel, folder: Path, *, precision: str, notify: Callable[[
     specials = dict(model.tokenizer.specials)
     settings = model.config.model_dump(mode="json")
     config = config_of(settings, model.thinker.vocab_size)
+    ends = sorted(end_ids(model.tokenizer), key=lambda token: (token != specials["eos"], token))
     ids = {"bos_token_id": specials.get("bos"), "eos_token_id": specials["eos"], "pad_token_id": specials["pad"]}
     write_json(folder / "config.json", {**config, **ids, "dtype": str(KINDS[precision]).removeprefix("torch.")})
-    write_json(folder / "generation_config.json", {**_generation(model.chat), **ids})
+    write_json(
+        folder / "generation_config.json",
+        {**_generation(model.chat), **ids, **({"eos_token_id": ends} if len(ends) > 1 else {})},
+    )
     tensors = {name: tensor.to(KINDS[precision]) for name, tensor in exported_tensors(model.thinker).items()}
     notify(f"writing {sum(t.numel() for t in tensors.values()):,} parameters in {precision}")
     save_file(tensors, folder / "model.safetensors", {"format": "pt", "muomni": __version__})

@@ -55,6 +55,7 @@ def _as_it_came(model: TextModel, folder: Path) -> None:
     """The template in a file of its own, as transformers 5 writes it; and no key that it does not know."""
     config = json.loads((folder / CONFIG).read_text("utf-8"))
     config.pop("vocab_size", None)
+    config.pop("eos_token_ids", None)  # which generation_config.json holds
     template = config.pop("chat_template", None)
     if isinstance(template, str):
         write_text(folder / TEMPLATE, template)

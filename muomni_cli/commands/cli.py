@@ -20,6 +20,7 @@ from muomni_cli.commands.chat import chat
 from muomni_cli.commands.doctor import doctor
 from muomni_cli.commands.eval import evaluate
 from muomni_cli.commands.speech import listen, tts
+from muomni_cli.commands.sweep import sweep
 from muomni_cli.commands.trace import trace
 from muomni_cli.commands.train import train
 from muomni_cli.core.console import (
@@ -158,7 +159,8 @@ def build_cli(installed: Iterable[Plugin]) -> typer.Typer:
     )
     cli.callback(invoke_without_command=True)(_root)
     commands: dict[str, Callable[..., None]] = {"train": train, "chat": chat, "listen": listen, "tts": tts}
-    for name, command in (commands | {"eval": evaluate, "trace": trace, "doctor": doctor}).items():
+    commands |= {"eval": evaluate, "sweep": sweep, "trace": trace, "doctor": doctor}
+    for name, command in commands.items():
         cli.command(name)(command)
     groups = {"runs": models.runs_app, "models": models.app, "bench": bench.app, "recipes": recipes.app}
     for name, group in (groups | {"data": data.app, "cache": cache.app, "plugins": plugins.app}).items():

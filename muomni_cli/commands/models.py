@@ -102,6 +102,28 @@ def merge(
     say(f"wrote {output} ({', '.join(stages)})")
 
 
+@app.command()
+def average(
+    models: Annotated[list[str], typer.Argument(metavar="RUN...", help="Runs, by folder or name.")],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="RUN", help="Folder of the new run.")],
+    last: Annotated[
+        int, typer.Option(min=0, metavar="K", help="Of one run: average its K newest checkpoints (0: all it kept).")
+    ] = 0,
+    force: Annotated[bool, typer.Option("--force", help="Replace an earlier run.")] = False,
+) -> None:
+    """Average the weights of the checkpoints that a run kept (keep_last), or of several runs, in a new run."""
+    from muomni_cli.core.errors import require
+    from muomni_cli.models.locate import model_named
+    from muomni_cli.registry.registry import resolve
+
+    if last and len(models) > 1:
+        raise RequestError("--last is about the checkpoints of one run", "leave it out, or name one run")
+    require("muomni models average", "torch")
+    runs = [model_named(model).run() for model in models]
+    stages = resolve("muomni_cli.models.average:average")(runs, output, say, last=last, replace=force)
+    say(f"wrote {output} ({', '.join(stages)})")
+
+
 def _print(found: dict[str, Any]) -> None:
     origin = f"  ({found['package']} {found['version']})" if found["package"] else ""
     print(f"{found['use']}{origin}")

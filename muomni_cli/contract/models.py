@@ -47,7 +47,10 @@ class Tokenizer(Protocol):
 
 
 class ChatTokenizer(Tokenizer, Protocol):
-    """A tokenizer that brings its own layout of conversations (``chat.template = "own"``)."""
+    """A tokenizer that brings its own layout of conversations (``chat.template = "own"``).
+
+    Any tokenizer may also have ``end_ids``: ids that end an answer besides ``eos``.
+    """
 
     @property
     def special_texts(self) -> Sequence[str]: ...  # spellings of special tokens

@@ -149,7 +149,11 @@ class Objective(Protocol):
 
 
 class Callback(Protocol):
-    """Observes a stage. Called between steps when the engine logs, never inside a step."""
+    """Observes a stage. Called between steps when the engine logs, never inside a step.
+
+    A callback may also have ``on_samples(step: int, files: Sequence[Path])``, called when samples were written.
+    :class:`muomni_cli.api.Tracker` is the base of those that send metrics, samples and a card to an experiment tracker.
+    """
 
     def on_start(self, context: StageContext) -> None: ...
     def on_log(self, step: int, metrics: Mapping[str, float]) -> None: ...

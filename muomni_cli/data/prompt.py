@@ -58,6 +58,11 @@ def start_ids(tokenizer: Tokenizer) -> list[int]:
     return [specials["bos"]] if "bos" in specials else []
 
 
+def end_ids(tokenizer: Tokenizer) -> frozenset[int]:
+    """The tokens of which each ends an answer: ``eos``, and the others of a tokenizer with ``end_ids``."""
+    return frozenset({tokenizer.specials["eos"], *getattr(tokenizer, "end_ids", ())})
+
+
 def _role_id(tokenizer: Tokenizer, role: str) -> int:
     try:
         return tokenizer.specials[role]

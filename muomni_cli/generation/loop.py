@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from muomni_cli.contract.form import Form
 from muomni_cli.contract.models import PADDED_ROW, Backend, CheckState, Tokenizer
 from muomni_cli.core.errors import RequestError
-from muomni_cli.data.prompt import require_room
+from muomni_cli.data.prompt import end_ids, require_room
 from muomni_cli.structured_output.mask import FormState
 
 LONGEST_NGRAM = 8  # longest n-gram that is checked, in tokens
@@ -285,7 +285,7 @@ class RequestRow:
 
     def __init__(self, row: int, request: Request, tokenizer: Tokenizer, context: int) -> None:
         self.row, self.request, self.tokenizer, self.context = row, request, tokenizer, context
-        self.eos = tokenizer.specials["eos"]
+        self.eos, self.ends = tokenizer.specials["eos"], end_ids(tokenizer)
         self.rng = np.random.default_rng(request.seed)
         room = min(request.max_tokens, context + 1 - len(request.ids))
         self.form = FormState(request.form, tokenizer, room) if request.form is not None else None
@@ -362,7 +362,7 @@ class RequestRow:
         return [*sure, Event(self.row, whole[len(said) :], self.eos, "loop")]
 
     def _finish(self, token: int) -> Finish | None:
-        if token == self.eos:
+        if token in self.ends:
             return self.shortened or "eos"
         if self.stream.stopped:
             return "stop"

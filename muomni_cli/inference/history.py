@@ -11,7 +11,7 @@ from functools import partial
 from muomni_cli.contract.data import Media, Message
 from muomni_cli.contract.models import Tokenizer
 from muomni_cli.core.errors import RequestError
-from muomni_cli.data.prompt import Template, chat_ids, reply_ids, require_room, turn_ids
+from muomni_cli.data.prompt import Template, chat_ids, end_ids, reply_ids, require_room, turn_ids
 from muomni_cli.inference.chat_model import Answer, ChatModel
 from muomni_cli.inference.media_input import MediaEmbeddings, MediaInputs, media_of
 from muomni_cli.inference.settings import GenerationSettings
@@ -84,7 +84,7 @@ class ChatHistory:
     def answered(self, question: Message, media_ids: Sequence[int], answer: Answer) -> None:
         """Add an exchange: the user's message, the placeholder ids of its media, and the answer, maybe interrupted."""
         eos = self.tokenizer.specials["eos"]
-        said = answer.tokens[:-1] if answer.tokens[-1:] == [eos] else answer.tokens
+        said = answer.tokens[:-1] if end_ids(self.tokenizer).issuperset(answer.tokens[-1:]) else answer.tokens
         if answer.finish in ("stop", "loop"):  # the last tokens are not part of the text
             said = ids_of(self.tokenizer, answer.text, said)
         self.exchanges.append(Exchange(question, media_ids, answer.text, [*said, eos]))

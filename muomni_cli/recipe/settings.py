@@ -64,6 +64,15 @@ class LoraSettings(Settings):
     )
 
 
+class EarlyStoppingSettings(Settings):
+    """When a stage ends before its last step."""
+
+    patience: int = Field(5, ge=1, le=MAX_STEPS, description="validations without improvement after which it ends")
+    min_delta: float = Field(0.0, ge=0, le=1e9, description="smallest change of the metric that is an improvement")
+    metric: str = Field("loss", min_length=1, description="metric of the validation, without val_")
+    mode: Literal["min", "max"] = Field("min", description="whether lower or higher is better")
+
+
 class TrainSettings(Settings):
     """``[train]`` for every stage; ``[train.<stage>]`` overrides it."""
 
@@ -132,6 +141,12 @@ class TrainSettings(Settings):
     val_every: int = Field(100, ge=0, le=MAX_STEPS, description="steps between validations; 0 for none")
     save_every: int = Field(100, ge=0, le=MAX_STEPS, description="steps between checkpoints; 0 for the last step only")
     sample_every: int = Field(0, ge=0, le=MAX_STEPS, description="steps between samples; 0 for none")
+    keep_last: int = Field(
+        0, ge=0, le=100_000, description="checkpoints to keep as step-N.safetensors, each with all that resumes from it"
+    )
+    early_stopping: EarlyStoppingSettings | None = Field(
+        None, description="end when validations do not improve: { patience = 5, min_delta = 0.0 }"
+    )
     val_batches: int = Field(0, ge=0, le=MAX_STEPS, description="batches per validation; 0 for all")
     sample_prompts: tuple[str, ...] = Field((), description="prompts of text samples")
     sample_tokens: int = Field(96, ge=1, le=1_000_000, description="length of a text sample")
@@ -143,6 +158,8 @@ class TrainSettings(Settings):
         if self.warmup_steps > self.steps:
             message = f"{self.warmup_steps} steps of warm-up are more than all {self.steps} steps"
             yield "warmup_steps", "steps", message
+        if self.early_stopping is not None and not self.val_every:
+            yield "early_stopping", "val_every", "early stopping needs validations: set val_every"
 
 
 class ChatSettings(Settings):

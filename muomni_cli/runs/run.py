@@ -8,6 +8,7 @@ import importlib.util
 import json
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -37,6 +38,7 @@ PACKAGES = ("muomni", "torch", "numpy", "tokenizers", "safetensors", "pydantic",
 
 LOCKS_FILES = os.name == "posix"  # without file locks, users must not train one run twice at the same time
 BEST, LAST = "best.safetensors", "last.safetensors"  # checkpoints of a stage: of the best validation, of the last step
+KEPT = re.compile(r"step-(\d{6,})\.safetensors")  # others that are kept
 FORMAT = 1  # of checkpoints
 ENTRY = "muomni"  # key of the header in a checkpoint's metadata
 ARGUMENTS: dict[str, Callable[[Any], Any]] = {  # ``build`` argument -> its constructor from JSON
@@ -240,6 +242,17 @@ def run_arguments(entry: Mapping[str, Any]) -> dict[str, Any]:
 def code_shape(codec: Codec) -> CodeShape:
     """The sizes of ``codec`` that a Talker is built for."""
     return CodeShape(codec.codebooks, codec.codebook_size, codec.frame * codec.mel.hop / codec.mel.sample_rate)
+
+
+def kept_name(step: int) -> str:
+    """File name of a checkpoint that is kept besides the last one."""
+    return f"step-{step:06}.safetensors"
+
+
+def kept_checkpoints(folder: Path) -> dict[int, Path]:
+    """The checkpoints of a stage that are kept besides the last one, by step, oldest first."""
+    matches = ((KEPT.fullmatch(path.name), path) for path in folder.glob("step-*.safetensors"))
+    return dict(sorted((int(match[1]), path) for match, path in matches if match))
 
 
 class RunFolder:

@@ -20,7 +20,7 @@ from muomni_cli.contract.models import Tokenizer
 from muomni_cli.contract.speech import TextChunk, VoiceSettings
 from muomni_cli.core.errors import RequestError
 from muomni_cli.data.media import in_order
-from muomni_cli.data.prompt import one_shot_ids
+from muomni_cli.data.prompt import end_ids, one_shot_ids
 from muomni_cli.generation.loop import LoopGuard
 from muomni_cli.inference.chat_model import chat_model
 from muomni_cli.inference.media_input import MediaEmbeddings
@@ -254,7 +254,7 @@ class AnswerTokens:
     itself, as in chat."""
 
     def __init__(self, tokenizer: Tokenizer, most: int, *, loop_guard: bool) -> None:
-        self._eos, self._most = tokenizer.specials["eos"], most
+        self._ends, self._most = end_ids(tokenizer), most
         known = tokenizer.vocab_size  # the Thinker may have more ids
         self._guard = LoopGuard(lambda token: tokenizer.token_bytes(token) if token < known else b"")
         self._guarded = loop_guard
@@ -264,14 +264,14 @@ class AnswerTokens:
     def add(self, token: int) -> None:
         self.tokens.append(token)
         looped = self._guard.cut is not None
-        if token != self._eos and not looped:
+        if token not in self._ends and not looped:
             self._guard.push(token)
-        self.over = token == self._eos or (looped and self._guarded) or len(self.tokens) >= self._most
+        self.over = token in self._ends or (looped and self._guarded) or len(self.tokens) >= self._most
 
     def kept(self, recorder: TensorRecorder) -> list[int]:
         """The tokens without the loop; removing it is recorded as a step."""
         cut = self._guard.cut
-        if not self._guarded or cut is None or self.tokens[-1] == self._eos:
+        if not self._guarded or cut is None or self.tokens[-1] in self._ends:
             return self.tokens
         what = "the answer repeats itself, so it ends before the repetition; --no-loop-guard disables this"
         kept = recorder.measure(_step("loop guard", what), lambda: self.tokens[:cut])

@@ -35,6 +35,15 @@ class CallbackList:
                 self._callbacks.remove((name, callback))
                 self._report(f"callback {name} failed and is disabled: {type(error).__name__}: {error}")
 
+    def samples(self, step: int, files: Sequence[Path]) -> None:
+        """Call those that take samples."""
+
+        def take(callback: Callback) -> None:
+            if files and (on_samples := getattr(callback, "on_samples", None)) is not None:
+                on_samples(step, files)
+
+        self.call(take)
+
 
 class RunRecorder:
     """Records step, metrics and status of a stage in ``model.json``.

@@ -26,6 +26,7 @@ from muomni_cli.training.callbacks import CallbackList, Display
 from muomni_cli.training.distributed.strategy import Sections
 from muomni_cli.training.mfu import peak_flops
 from muomni_cli.training.processes import BrokenOffError, StoppedError, StopRequests
+from muomni_cli.training.retention import EarlyStopping, keep_checkpoint
 from muomni_cli.training.step import AsyncMetrics, Prefetch, Stepper
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ class Trainer:
         self.main = self.strategy.main  # the process that writes files
         self.stepper = Stepper(objective, self.settings, self.device, self.strategy)
         self.best = math.inf
+        self._early = EarlyStopping(self.settings.early_stopping, context.stage)
         self._readback: AsyncMetrics[tuple[int, int, int, list[str]]] = AsyncMetrics(self.device)  # see _report
         self._seconds = 0.0  # trained so far, over all sessions
         self._items = 0
@@ -138,6 +140,9 @@ class Trainer:
                 self._evaluate(self._done)
                 self._apart(self.save, self._done)
             while (asked := self.strategy.agree_to_stop(stop.asked)) is None and self._done < steps:
+                if self._early.over:
+                    self.display.say(self._early.reason())
+                    break
                 coming_step = batches.next()
                 self.strategy.progressed()
                 self.strategy.seed_step(self.context.seed, self._done)
@@ -171,7 +176,7 @@ class Trainer:
         work = {"validate": self.settings.val_every, "sample": self.settings.sample_every}
         self._pending = [name for name, every in work.items() if due(every)]
         self._evaluate(done)
-        if due(self.settings.save_every) or last:
+        if due(self.settings.save_every) or last or self._early.over:
             self._apart(self.save, done)
 
     def _evaluate(self, done: int) -> None:
@@ -252,6 +257,7 @@ class Trainer:
         """Validate after ``done`` steps, and save the weights if they are the best so far."""
         with self._evaluation_mode(done):
             metrics = self.strategy.same(self.objective.validate())
+        self._early.update(done, metrics)
         better = metrics["loss"] < self.best
         if better:
             self.best = metrics["loss"]
@@ -267,9 +273,12 @@ class Trainer:
     def sample(self, done: int) -> None:
         with self._evaluation_mode(done):
             samples = list(self.objective.samples(done)) if self.main else []
+        files = []
         for sample in samples:
             content = sample.content if isinstance(sample.content, bytes) else sample.content.encode()
-            write_bytes(self.folder / "samples" / f"{done:06}-{sample.name}", content)
+            files.append(self.folder / "samples" / f"{done:06}-{sample.name}")
+            write_bytes(files[-1], content)
+        self.callbacks.samples(done, files)
 
     def save(self, done: int) -> None:
         """Write the checkpoint of ``done`` steps, from which training resumes bit for bit."""
@@ -300,6 +309,8 @@ class Trainer:
     def _after_save(self, done: int) -> None:
         if self.main and not self.settings.val_every:  # else a stale best checkpoint would be preferred to this one
             (self.folder / BEST).unlink(missing_ok=True)
+        if self.main:
+            keep_checkpoint(self.last, done, self.settings.keep_last)
         self.callbacks.call(lambda callback: callback.on_checkpoint(done, self.last))
 
     def _restore(self) -> int:
@@ -336,6 +347,7 @@ class Trainer:
         if self.main:  # what is in it is the sum of all processes
             stepper.window = {name: t.to(self.device) for name, t in checkpoint.section("log").items()}
         self.best = math.inf if best is None or not self.settings.val_every else float(best)
+        self._early.load(header.get("early"))
         self._seconds = float(header["seconds"])
         self._pending = [name for name in header.get("pending", []) if name in ("validate", "sample")]
         self._changes = self._changed(header, done)
@@ -372,7 +384,8 @@ class Trainer:
             "seed": self.context.seed,
             "step": done,
             "steps": self.settings.steps,
-            "finished": done >= self.settings.steps,
+            "finished": done >= self.settings.steps or self._early.over,
+            "early": self._early.state(),
             "best": None if math.isinf(self.best) else self.best,
             "seconds": self._elapsed(),
             "window": self.stepper.count,

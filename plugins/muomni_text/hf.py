@@ -22,13 +22,16 @@ from muomni_text.chat_template import ChatTemplate
 from muomni_text.plugin import HfConfig
 
 CONFIG, TEMPLATE, MODEL = "tokenizer_config.json", "chat_template.jinja", "config.json"
+GENERATION = "generation_config.json"
+ENDS = "eos_token_ids"  # in CONFIG as it is saved here: ids that end an answer, if the checkpoint names several
 ROLES = ("system", "user", "assistant")
 SPACE = "\u2581"  # how SentencePiece spells a space
 AGAIN = "copy the checkpoint again"
 
 
 class HfTokenizer(ByteTable):
-    """A tokenizer as its ``tokenizer.json`` describes it.
+    """A tokenizer as its ``tokenizer.json`` describes it. ``end_ids``: those at which generation ends, of a checkpoint
+    whose ``generation_config.json`` or ``config.json`` names several.
 
     ``specials`` has ``eos`` and ``pad``, ``bos`` if sequences begin with one, and roles if the vocabulary has tokens
     spelled as muomni spells them.
@@ -45,6 +48,7 @@ class HfTokenizer(ByteTable):
         tokens = inner.get_vocab_size(with_added_tokens=True)
         super().__init__(_table(inner, max(rows, tokens)))
         self.specials = _specials(inner, config)
+        self.end_ids = frozenset(one for one in config.get(ENDS) or () if 0 <= one < max(rows, tokens))
         self._drops_space = _drops_space(json.loads(inner.to_str()))
         self.chat_template = _template(config)
 
@@ -216,11 +220,25 @@ def _config(folder: Path) -> dict[str, Any]:
     config: dict[str, Any] = json.loads((folder / CONFIG).read_text("utf-8")) if (folder / CONFIG).is_file() else {}
     if (folder / TEMPLATE).is_file():
         config["chat_template"] = (folder / TEMPLATE).read_text("utf-8")
+    ends = {
+        one: None
+        for name in (GENERATION, MODEL)
+        if (folder / name).is_file()
+        for one in _ids(json.loads((folder / name).read_text("utf-8")).get("eos_token_id"))
+    }
+    if len(ends) > 1:
+        config[ENDS] = sorted(ends)
     if _spelling(config.get("eos_token")) is None and (folder / MODEL).is_file():
         eos = json.loads((folder / MODEL).read_text("utf-8")).get("eos_token_id")
         inner = tokenizers.Tokenizer.from_file(str(folder / FILE))
         config["eos_token"] = inner.id_to_token(eos[0] if isinstance(eos, list) else eos) if eos is not None else None
     return config
+
+
+def _ids(value: Any) -> list[int]:
+    """The ids of a setting that is an id, several or none."""
+    every = value if isinstance(value, list) else [value]
+    return [one for one in every if isinstance(one, int) and not isinstance(one, bool)]
 
 
 def learn(config: HfConfig, texts: Iterator[str]) -> HfTokenizer:  # noqa: ARG001 (of every tokenizer)

@@ -12,6 +12,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from muomni_cli.core.errors import RequestError
+from muomni_cli.data.prompt import end_ids
+from muomni_cli.generation.loop import Request, Sampling, generate
 from muomni_cli.models.run_engine import RunEngine
 from muomni_cli.nn.llama_config import read_config
 from muomni_cli.nn.llama_weights import load_folder
@@ -19,6 +21,7 @@ from muomni_cli.runs.run import RunFolder
 from muomni_thinker.model import Transformer
 from muomni_thinker.plugin import TransformerConfig
 from tests.hf.conftest import FAMILIES, RECIPE, Checkpoint, run, theirs
+from tests.opening import run_engine
 
 NEAR = 1e-5
 
@@ -168,3 +171,31 @@ def test_an_imported_run_is_tuned_chats_and_is_exported(
     assert run("chat", "-m", "bundle", "Hello", "--max-tokens", "8", "--temperature", "0") == 0
     assert said.strip()
     assert capfd.readouterr().out.endswith(said)
+
+
+def test_an_answer_ends_at_every_end_token_of_the_checkpoint(
+    checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = Path(shutil.copytree(checkpoint("qwen 3"), tmp_path / "checkpoint"))
+    reference, prompt = theirs(folder), [7, 30, 55, 12]
+    eos = json.loads((folder / "config.json").read_text())["eos_token_id"]
+    free = reference.generate(
+        torch.tensor([prompt]), max_new_tokens=24, do_sample=False, eos_token_id=-1, pad_token_id=0
+    )
+    said = free[0, len(prompt) :].tolist()
+    place = next(n for n in range(4, 24) if said[n] not in said[:n] and said[n] != eos)
+    settings = {"eos_token_id": [said[place], 99999, 1], "pad_token_id": 0}
+    (folder / "generation_config.json").write_text(json.dumps(settings))
+    assert run("import", "hf", str(folder), "-o", "run") == 0
+    assert run("export", "--hf", "-m", "run", "-o", "again") == 0
+    assert said[place] in json.loads(Path("again/generation_config.json").read_text())["eos_token_id"]
+    assert run("import", "hf", "again", "-o", "second") == 0  # what is exported ends there, too
+    for name in ("run", "second"):
+        engine = run_engine(name)
+        tokenizer = engine.tokenizer()
+        request = Request(prompt, Sampling(temperature=0.0), max_tokens=24, loop_guard=False)
+        events = list(generate(engine.backend(), tokenizer, [request]))
+        assert [event.token for event in events] == said[: place + 1]
+        assert events[-1].finish == "eos"
+        assert end_ids(tokenizer) == {tokenizer.specials["eos"], said[place], 1}

@@ -28,7 +28,7 @@ pytestmark = pytest.mark.long
 Install = Callable[..., Path]
 Muomni = Callable[..., "subprocess.CompletedProcess[str]"]
 
-NEEDED = {"tensorboard": "tensorboard"}
+NEEDED = {name: name for name in ("mlflow", "tensorboard", "trackio", "wandb")}
 """Parts that need a package that may not be here."""
 
 

@@ -161,3 +161,16 @@ def test_running_out_of_memory_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(Exception, match="out of memory") as caught:
         made.run()
     assert "accumulate" in caught.value.fix  # type: ignore[attr-defined]
+
+
+def test_written_samples_are_told_to_those_that_take_them(tmp_path: Path) -> None:
+    class Gallery(Diary):
+        def on_samples(self, step: int, files: Any) -> None:
+            assert all(path.is_file() for path in files)
+            self._note("samples", (step, [path.name for path in files]))
+
+    gallery, plain = Gallery(), Diary()
+    trainer(tmp_path, settings(steps=4, sample_every=2), [("gallery", gallery), ("plain", plain)]).run()
+    expected = [("samples", (2, ["000002-next.txt"])), ("samples", (4, ["000004-next.txt"]))]
+    assert [one for one in gallery.told if one[0] == "samples"] == expected
+    assert not any(event == "samples" for event, _ in plain.told)

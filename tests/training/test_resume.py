@@ -25,6 +25,7 @@ PROGRAM = Path(__file__).with_name("tiny.py")
 CASES = [
     {"optimizer": "adamw"},
     {"optimizer": "muon", "ema": 0.9, "accumulate": 2, "val_every": 2},
+    {"val_every": 1, "keep_last": 2, "early_stopping": {"patience": 6, "min_delta": 9.0}},
 ]
 
 
