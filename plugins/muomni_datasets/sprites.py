@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageEnhance
 
-from muomni_cli.api import RequestError
+from muomni_cli.api import RequestError, files
 from muomni_datasets.story_plots import StoryRandom
 
 KEPT = 4096  # decoded icons in memory, of 36 kB
@@ -32,7 +32,8 @@ def _members(path: Path, changed: int) -> dict[str, tuple[int, int]]:  # noqa: A
 
 def members(path: Path) -> dict[str, tuple[int, int]]:
     """Offset and size of every icon of a tar, by ``STYLE/CODE.png``. Raises RequestError: it cannot be read."""
-    return _members(path, path.stat().st_mtime_ns)
+    with files.open_regular(path):
+        return _members(path, path.stat().st_mtime_ns)
 
 
 @lru_cache(maxsize=KEPT)
@@ -42,7 +43,7 @@ def icon(path: Path, style: str, emoji: str) -> Image.Image:
     found = members(path).get(name)
     if found is None:
         raise RequestError(f"{path} has no picture {name}", "make it again: muomni data get things")
-    with path.open("rb") as file:
+    with files.open_regular(path) as file:
         file.seek(found[0])
         picture = Image.open(io.BytesIO(file.read(found[1]))).convert("RGBA")
     return picture.crop(picture.getchannel("A").getbbox())

@@ -16,7 +16,7 @@ from typing import BinaryIO
 
 from PIL import Image
 
-from muomni_cli.api import Example, RequestError, expand_path
+from muomni_cli.api import Example, RequestError, expand_path, files
 from muomni_datasets.config import SIDES, ThingsConfig
 from muomni_datasets.grounds import UNITS, Backdrop, Rgb, Variation, backdrop, encoded, pixels, variation
 from muomni_datasets.patterns import pattern
@@ -75,7 +75,9 @@ class Things:
             )
 
     def files(self) -> list[Path]:
-        return [expand_path(self._config.path)]
+        path = expand_path(self._config.path)
+        files.open_regular(path).close()  # raises if it does not exist
+        return [path]
 
     def documents(self) -> Iterator[Example]:
         config, (path,) = self._config, self.files()

@@ -208,6 +208,8 @@ def test_what_is_missing_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     with pytest.raises(RequestError) as caught:
         next(iter(Things(ThingsConfig()).documents()))
     assert caught.value.fix == "muomni data get things"
+    with pytest.raises(RequestError, match=r"some\.tar"):
+        made(tmp_path / "some.tar")
     (tmp_path / "some.tar").write_bytes(b"no tar" * 200)
     with pytest.raises(RequestError, match="cannot be read"):
         made(tmp_path / "some.tar")
