@@ -17,7 +17,15 @@ from muomni_cli.models.locate import model_named
 from muomni_cli.recipe.model import OMNI, PartSpec, Recipe
 from muomni_cli.recipe.settings import OWN_INIT
 from muomni_cli.registry.registry import resolve
-from muomni_cli.runs.checkpoint import Checkpoint, build_aside, load_model, omni_entries, open_part, read_checkpoint
+from muomni_cli.runs.checkpoint import (
+    Checkpoint,
+    build_aside,
+    load_model,
+    load_part,
+    omni_entries,
+    read_checkpoint,
+    weights_of,
+)
 from muomni_cli.runs.digests import digests_of
 from muomni_cli.runs.run import RunFolder, differences, part_entry
 
@@ -46,7 +54,11 @@ class PretrainedModel:
             return None
         self._require_same(stage, entry, chosen)
         if stage not in together or self._checkpoint is None or self.joint is None:
-            return open_part(self.run, stage, f"muomni train {stage} {self.run.recipe_path} --run {self.run.name}")
+            weights = weights_of(self.run, stage, f"muomni train {stage} {self.run.recipe_path} --run {self.run.name}")
+            trained_now = part_entry(
+                chosen.registered, chosen.config, entry["weights"]
+            )  # with the recipe's augmentation
+            return load_part({**entry, **trained_now}, weights), weights
         module = build_aside(chosen.registered, chosen.config, entry)
         prefix = f"{THINKER}." if stage == THINKER else f"encoders.{stage}."
         load_model(module, self._checkpoint, ema=True, prefix=prefix)

@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from muomni_cli import app
 from muomni_cli.recipe import load_recipe
 from muomni_cli.runs.run import RunFolder, part_entry
+from muomni_cli.training.base_model import load_pretrained
 from muomni_cli.training.context import TrainingContext
 
 RATE = 16000
@@ -204,6 +205,20 @@ def test_speech_stages_start_from_the_weights_of_another_run(capsys: pytest.Capt
         ]  # which has averages
         assert len(weights) > 10
         assert all(torch.allclose(first[name], then[name]) for name in weights), stage
+
+
+@pytest.mark.usefixtures("world")
+def test_what_starts_from_another_run_has_the_settings_of_its_own_recipe(capsys: pytest.CaptureFixture[str]) -> None:
+    """Also those that matter in training alone, in which the two may differ."""
+    assert run(capsys, "train", "audio", "small.toml", "train.steps=1", "train.val_every=0")[0] == 0
+    recipe = load_recipe("small.toml", ["encoders.audio.dropout=0.25", "encoders.audio.augment.noise=0.5"])
+    base = load_pretrained("small", "audio")
+    assert base is not None
+    part, weights = base.own_part("audio", recipe.encoders["audio"])
+    assert part.config == recipe.encoders["audio"].config
+    held = load_file(weights)
+    for name, tensor in part.state_dict().items():
+        assert torch.equal(tensor, held.get(f"ema.encoder.{name}", held[f"model.encoder.{name}"]))
 
 
 def test_speech_is_encoded_once(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
