@@ -9,34 +9,35 @@ same order depends on the kernels, which differ by CPU, so it is tried here with
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from muomni_onnx.backend import OnnxBackend
+from muomni_onnx.in_place import InPlaceBackend
 
-ALIGNMENTS = (4, 8, 16, 32)  # the places of a vector of floats, by CPU, and a multiple
 ROWS = (0, 1, 3, 2, 7)  # lengths that are tried together, in alignments; an odd number of rows
 STEPS = 5
 SHORTEST = 6  # tokens
 SEED = 0
 
 
-def alignment_of(make: Callable[[], OnnxBackend], vocabulary: int) -> int | None:
+def alignment_of(make: Callable[[], OnnxBackend | InPlaceBackend], vocabulary: int) -> int | None:
     """The least number for which rows whose numbers of tokens are equal modulo it give together what each gives alone,
-    to the bit; None if none of :data:`ALIGNMENTS` does. 1 if states have a fixed size or rows of different lengths do
-    not share a call.
+    to the bit; None if none of the backend's ``alignments`` does. 1 if states have a fixed size or rows of different
+    lengths do not share a call.
 
     Args:
         make: a new backend over the same graphs.
         vocabulary: number of tokens.
     """
-    for alignment in ALIGNMENTS if make().padded else (1,):
+    for alignment in make().alignments:
         if _equal(make, vocabulary, alignment):
             return alignment
     return None
 
 
-def _equal(make: Callable[[], OnnxBackend], vocabulary: int, alignment: int) -> bool:
+def _equal(make: Callable[[], OnnxBackend | InPlaceBackend], vocabulary: int, alignment: int) -> bool:
     random = np.random.default_rng(SEED)
     backend = make()
     steps = min(STEPS, backend.context - 1)
@@ -47,8 +48,9 @@ def _equal(make: Callable[[], OnnxBackend], vocabulary: int, alignment: int) -> 
     tokens = random.integers(0, vocabulary, (steps, len(ROWS)))
     alone = []
     for row, prompt in enumerate(prompts):
-        state, _ = backend.begin([prompt], backend.context)
-        alone.append([backend.step(state, tokens[step, row : row + 1])[0] for step in range(steps)])
-    state = backend.merge([backend.begin([prompt], backend.context)[0] for prompt in prompts])
+        held: Any = backend.begin([prompt], backend.context)[0]
+        alone.append([backend.step(held, tokens[step, row : row + 1])[0] for step in range(steps)])
+    begun: Any = [backend.begin([prompt], backend.context)[0] for prompt in prompts]
+    state: Any = backend.merge(begun)
     together = [backend.step(state, tokens[step]) for step in range(steps)]
     return all(np.array_equal(logits, [row[step] for row in alone]) for step, logits in enumerate(together))

@@ -67,7 +67,7 @@ class States:
         self.batched = all(BATCH in axes[name] for name in names)
         self.cuttable = all(PAST in axes[name] for name in names)
         self.grows = any(PAST in axes[name] for name in names)
-        self.padded = self.batched and self.cuttable and PADDING in axes and session.takes_optional
+        self.padded = self.batched and self.cuttable and PADDING in axes
 
     def held(self, row: Row) -> int:
         """The length of a group of this row alone."""
@@ -184,14 +184,10 @@ class OnnxBackend:
         return self._context
 
     @property
-    def padded(self) -> bool:
-        """Whether places before the states of a row are empty in a call with longer ones."""
-        return self._states.padded
-
-    @property
-    def ragged(self) -> bool:
-        """Whether rows of different lengths run in one call."""
-        return self._states.padded or not self._states.grows
+    def alignments(self) -> tuple[int, ...]:
+        """What the places of rows may have to be equal modulo for their sums not to change: the places of a vector of
+        floats, by CPU, and a multiple."""
+        return (4, 8, 16, 32) if self._states.padded else (1,)
 
     def add_embeddings(self, rows: NDArray[np.float32]) -> list[int]:
         first = FIRST_MEDIA_ID - len(self._soft)

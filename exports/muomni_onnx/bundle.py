@@ -5,9 +5,12 @@ Besides ``format``, ``checksum`` (:mod:`muomni_cli.core.checksums`) and ``name``
 - ``parts``: name -> its entry of the run's ``model.json`` (kind, use, plugin, config, what else it is built with or has
   learned, ``sample_rate`` of sound) and ``graphs``: name -> file, inputs with their axes, outputs, states, precision,
   tolerance, measured error (fp32: largest difference from PyTorch; others: relative, and the tolerance is relative to
-  the graph's own outputs at export), ``unchecked``, ``max_mismatch_fraction``. An encoder is named by its modality. One
-  that is fused with the Thinker has a graph ``projector``; one whose own stage trained a head has its ``head_graphs``.
-  Where the omni stage tuned it further, the encoder of its own stage is the part ``audio-alone``, with that head
+  the graph's own outputs at export), ``unchecked``, ``max_mismatch_fraction``. All are of standard operators; the graph
+  ``thinker`` may also have the form ``in_place``: a ``file`` for onnxruntime on a CPU, with the ``domain`` of its other
+  operators, the files of its ``weights`` and its ``error`` (:mod:`muomni_onnx.in_place_graph`). An encoder is named by
+  its modality. One that is fused with the Thinker has a graph ``projector``; one whose own stage trained a head has its
+  ``head_graphs``. Where the omni stage tuned it further, the encoder of its own stage is the part ``audio-alone``, with
+  that head
 - ``tokenizer``: kind, use, plugin, config, folder; null for a model without a Thinker; ``special_tokens``: name -> id
 - ``chat``: the default chat settings
 - ``files``: path -> SHA-256 of every other file
@@ -53,6 +56,15 @@ InnerPath = Annotated[str, AfterValidator(_inside)]
 Size = Annotated[int, Field(ge=0, le=1 << 24)]  # of an axis
 
 
+class _InPlace(BaseModel):
+    """What the runtime reads of the form of a graph whose cache is written in place."""
+
+    model_config = ConfigDict(strict=True)
+
+    file: InnerPath
+    weights: list[InnerPath]
+
+
 class _Graph(BaseModel):
     """What the runtime reads of a graph."""
 
@@ -66,6 +78,7 @@ class _Graph(BaseModel):
     precision: str = "fp32"
     unchecked: list[str] = []
     max_mismatch_fraction: float = 0.0
+    in_place: _InPlace | None = None
 
     @model_validator(mode="after")
     def _states_exist(self) -> Self:

@@ -11,14 +11,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from muomni_cli.api import MuomniError
+from muomni_cli.api import MuomniError, RequestError
 from muomni_cli.voice.synthesis import codes_to_audio
 from muomni_onnx import golden
 from muomni_onnx.bundle import BundleManifest, open_bundle
 from muomni_onnx.golden import Reference, absolute, few, forgiving, of_its_size, relative
+from muomni_onnx.in_place import StandardCalls
 from muomni_onnx.runtime import OnnxModel
 from muomni_onnx.sessions import GraphSession, fetch
 
+THINKER = "thinker"
 FURTHER = 0.05  # allowed relative increase of the samples' distance from their mel, where samples cannot be compared
 
 
@@ -49,7 +51,7 @@ def check(root: Path, threads: int | None = None) -> list[Checked]:
     graphs = (
         _graph(bundle, part, graph, saved, threads) for part, entry in bundle.parts.items() for graph in entry["graphs"]
     )
-    for one in chain(graphs, _answers(OnnxModel(bundle, "cpu", threads), saved)):
+    for one in chain(graphs, _in_place(bundle, saved, threads), _answers(OnnxModel(bundle, "cpu", threads), saved)):
         if not one.error <= one.tolerance:
             raise MuomniError(
                 f"{one.part}: {one.graph} is {one.error:.2g} from what it gave when it was exported, and "
@@ -76,6 +78,31 @@ def _graph(bundle: BundleManifest, part: str, graph: str, saved: Reference, thre
             errors.append(distance(expected[f"out/{name}"], few(output)) if same_shape else float("inf"))
     error = max(errors, default=float("inf"))
     return Checked(part, graph, precision, error, entry["tolerance"], path.stat().st_size)
+
+
+def _in_place(bundle: BundleManifest, saved: Reference, threads: int | None) -> Iterator[Checked]:
+    """The Thinker with a cache that is written in place, where the bundle has it and this onnxruntime opens it: the
+    outputs that are also the standard graph's, which are all of a step, and the caches. In lower precision the two
+    forms may round apart."""
+    entry = bundle.parts.get(THINKER, {}).get("graphs", {}).get(THINKER, {})
+    form = entry.get("in_place")
+    if form is None:
+        return
+    path = bundle.trusted(form["file"])
+    try:
+        calls = StandardCalls(GraphSession(path, threads), entry)
+    except RequestError:  # the standard graph is used
+        return
+    precision = entry.get("precision", "fp32")
+    usual, of_states = (absolute, of_its_size) if precision == "fp32" else (relative, relative)
+    distances = dict.fromkeys(entry["outputs"], usual) | dict.fromkeys(entry["states"].values(), of_states)
+    errors = []
+    for feeds, expected in saved.cases(f"{THINKER}/{THINKER}"):
+        for name, output in calls(feeds).items():
+            if list(output.shape) == expected[f"shape/{name}"].tolist():
+                errors.append(distances[name](expected[f"out/{name}"], few(output)))
+    apart = entry["tolerance"] if precision == "fp32" else entry["tolerance"] + form["error"]
+    yield Checked(THINKER, "cache in place", precision, max(errors, default=float("inf")), apart, path.stat().st_size)
 
 
 def _rounded(bundle: OnnxModel, part: str) -> bool:

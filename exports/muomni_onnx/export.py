@@ -16,9 +16,12 @@ from muomni_cli.core.errors import __version__
 from muomni_cli.core.files import new_folder
 from muomni_onnx.bundle import REFERENCE, open_bundle, write_manifest
 from muomni_onnx.genai import why_no_text, write_text_form
-from muomni_onnx.golden import case_arrays, relative
+from muomni_onnx.golden import absolute, case_arrays, relative
 from muomni_onnx.graphs import OPSET, THINKER, Exported, Model, those_with_graphs, write_graph
-from muomni_onnx.parity import EndToEndCheck, Parity, answer, compare
+from muomni_onnx.in_place import StandardCalls
+from muomni_onnx.in_place_graph import DOMAIN, IN_PLACE, why_not_in_place, write_in_place_form
+from muomni_onnx.joined import FILES as WEIGHTS
+from muomni_onnx.parity import EndToEndCheck, Parity, answer, compare, only_last
 from muomni_onnx.precision import KeptTensor, Precision, PrecisionPlan, convert_precision
 from muomni_onnx.runtime import OnnxModel
 from muomni_onnx.sessions import GraphSession
@@ -105,6 +108,10 @@ def export(
                 notes.append(f"thinker: no files for onnxruntime-genai: {why}")
             else:
                 write_text_form(folder, manifest)
+        if (thinker := model.part(THINKER)) is not None:
+            notify(f"exporting {THINKER}: a cache that is written in place")
+            if why := _add_in_place(thinker, described[THINKER], folder):
+                notes.append(f"thinker: no cache that is written in place: {why}")
         write_manifest(folder, manifest)  # the end-to-end checks open the bundle as a user would
         wholes, answers = answer(model, OnnxModel(open_bundle(folder), "cpu", torch.get_num_threads()), notify)
         for whole in wholes:
@@ -145,6 +152,35 @@ def _write(part: Exported, graph: Graph, folder: Path, wanted: Precision) -> Exp
         kept = [KeptTensor(path.stat().st_size, why)]
     lower_path.unlink(missing_ok=True)
     return ExportedGraph(part.name, graph.name, precision, parity, path.stat().st_size, kept)
+
+
+def _add_in_place(part: Exported, entry: dict[str, Any], folder: Path) -> str:
+    """Write the form with a cache that is written in place, if there is one and it agrees with PyTorch as the standard
+    graph does, and name it in the manifest's ``entry`` of the Thinker. Returns why there is none."""
+    path = folder / THINKER / IN_PLACE
+    if why := why_not_in_place(entry) or write_in_place_form(path.parent, int(entry["config"]["ctx_len"])):
+        return why
+    described = entry["graphs"][THINKER]
+    graph = next(graph for graph in part.graphs if graph.name == THINKER)
+    precision: Precision = described["precision"]
+    allowed, distance = (graph.tolerance, absolute) if precision == "fp32" else (ALLOWED[precision], relative)
+    try:
+        calls = StandardCalls(GraphSession(path, torch.get_num_threads()), described)
+        parity = compare(only_last(graph), calls, allowed, distance)
+        why = "" if parity.holds else f"it would be {parity.error:.2g} off ({parity.where})"
+    except RequestError as error:  # onnxruntime lacks the operator, or does not take these sizes
+        why = str(error)
+    if why:
+        path.unlink()
+    else:
+        weights = [f"{THINKER}/{name}" for name in WEIGHTS]
+        described["in_place"] = {
+            "file": f"{THINKER}/{IN_PLACE}",
+            "weights": weights,
+            "domain": DOMAIN,
+            "error": parity.error,
+        }
+    return why
 
 
 def _rate(part: Exported) -> dict[str, int]:

@@ -4,7 +4,7 @@ end-to-end outputs of the bundle."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from timeit import timeit
 from typing import Any, cast
 
@@ -22,7 +22,7 @@ from muomni_onnx import golden
 from muomni_onnx.golden import Distance, absolute, forgiving, of_its_size
 from muomni_onnx.graphs import THINKER, Exported, Model
 from muomni_onnx.runtime import OnnxModel
-from muomni_onnx.sessions import Arrays, GraphSession, fetch
+from muomni_onnx.sessions import Arrays, fetch
 
 SEED = 20
 TIMED = 5  # runs of each side; the fastest counts
@@ -30,6 +30,10 @@ MEL = 1e-3  # allowed difference of a log-mel of the same codes, in nats
 SAMPLES = 1e-3  # allowed difference of samples, full scale 1
 FURTHER = 0.02  # allowed relative increase of the samples' distance from their mel, where samples cannot be compared
 SAVED = 12  # code frames whose samples are saved to check with later
+
+
+Calls = Callable[[Arrays], Mapping[str, Any]]
+"""A graph as a function of arrays, such as a :class:`muomni_onnx.sessions.GraphSession`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +68,18 @@ def expect(graph: Graph, feeds: Arrays) -> dict[str, NDArray[Any]]:
     return {name: output.numpy().copy() for name, output in zip(graph.outputs, outputs, strict=True)}
 
 
-def compare(
-    graph: Graph, session: GraphSession, tolerance: float | None = None, distance: Distance = absolute
-) -> Parity:
+def only_last(graph: Graph) -> Graph:
+    """A Thinker's graph with the logits and hidden states of the last token alone."""
+    outputs = [name in ("logits", "hidden") for name in graph.outputs]
+
+    def reference(*inputs: torch.Tensor) -> list[torch.Tensor]:
+        made = (graph.reference or graph.module)(*inputs)
+        return [one[:, -1:] if last else one for one, last in zip(made, outputs, strict=True)]
+
+    return replace(graph, reference=reference)
+
+
+def compare(graph: Graph, session: Calls, tolerance: float | None = None, distance: Distance = absolute) -> Parity:
     """Run ``session`` beside PyTorch over the cases of ``graph``, then over consecutive calls.
 
     Args:
@@ -104,7 +117,7 @@ def coarse(drawn: NDArray[Any]) -> NDArray[Any]:
 
 
 def _apart(
-    session: GraphSession, case: str, feeds: Arrays, expected: Arrays, distances: Mapping[str, Distance]
+    session: Calls, case: str, feeds: Arrays, expected: Arrays, distances: Mapping[str, Distance]
 ) -> tuple[float, str, Arrays]:
     """The largest error of any output in one case, its place, and all outputs; infinite where the graph fails."""
     try:
@@ -117,7 +130,7 @@ def _apart(
 
 
 def _in_a_row(
-    graph: Graph, session: GraphSession, random: np.random.Generator, distances: Mapping[str, Distance]
+    graph: Graph, session: Calls, random: np.random.Generator, distances: Mapping[str, Distance]
 ) -> tuple[float, str]:
     """Consecutive calls that carry states: the graph its own, PyTorch its own, or both PyTorch's if some are
     unchecked."""
@@ -142,7 +155,7 @@ def _in_a_row(
     return worst, where
 
 
-def _speed(graph: Graph, session: GraphSession, feeds: Arrays) -> float:
+def _speed(graph: Graph, session: Calls, feeds: Arrays) -> float:
     """PyTorch's time over the graph's, measured in turns; 0 where it does not run."""
     try:
         session(feeds)

@@ -21,7 +21,8 @@ from muomni_cli.runs.run import is_named, open_entry, run_arguments, use_of
 from muomni_onnx.alignment import alignment_of
 from muomni_onnx.backend import OnnxBackend, empty_state
 from muomni_onnx.bundle import BundleManifest, open_bundle
-from muomni_onnx.sessions import CPU, Arrays, GraphSession, Value, cores, fetch, open_sessions
+from muomni_onnx.in_place import InPlaceBackend
+from muomni_onnx.sessions import CPU, Arrays, GraphSession, Value, cores, fetch, open_sessions, places
 
 MOST_BATCHES = 4  # at a time; each has the weights' integers in common, but a batch of few rows reads them as often
 
@@ -42,6 +43,7 @@ class OnnxModel:
         self._bundle, self._device, self._threads = bundle, device, threads
         self._provider = ""
         self._sessions: dict[tuple[str, str], GraphSession] = {}
+        self._in_places: dict[int, GraphSession | None] = {}  # by threads; None cannot be opened here
         self._runners: dict[str, Any] = {}
         self._tokenizer: Tokenizer | None = None
         self._notify: Callable[[GraphCall], None] | None = None
@@ -129,14 +131,19 @@ class OnnxModel:
     def batches(self) -> int:
         """Python samples the tokens of one batch while the graph runs for another, which two small batches gain more by
         than by two threads in one product."""
-        if self._thinking()["thinker"].provider != CPU:
+        if self._in_place() is None and self._thinking()["thinker"].provider != CPU:
             return 1
         return min(MOST_BATCHES, self._threads or cores())
 
-    def backend(self, *, prefix_cache: bool = False, hidden: bool = False, share: int = 1) -> OnnxBackend:
-        opened = self._thinking(share)
+    def backend(
+        self, *, prefix_cache: bool = False, hidden: bool = False, share: int = 1
+    ) -> OnnxBackend | InPlaceBackend:
+        self._require_thinker()
         context = int(self.parts["thinker"]["config"]["ctx_len"])
         entry = self._bundle.graph("thinker", "thinker")
+        if (session := self._in_place(share)) is not None:
+            return InPlaceBackend(session, entry, context, prefix_cache=prefix_cache, hidden=hidden)
+        opened = self._thinking(share)
         return OnnxBackend(opened["embed"], opened["thinker"], entry, context, prefix_cache=prefix_cache, hidden=hidden)
 
     def score(self, ids: NDArray[Any]) -> NDArray[np.float32]:
@@ -195,6 +202,7 @@ class OnnxModel:
     def close(self) -> None:
         with self._lock:
             self._sessions.clear()
+            self._in_places.clear()
             self._runners.clear()
             self._tokenizer = None
 
@@ -214,6 +222,12 @@ class OnnxModel:
             self._runners[part] = runs(config, graphs, **run_arguments(entry))
         return self._runners[part]
 
+    @property
+    def graph_seconds(self) -> float:
+        with self._lock:
+            opened = [*self._sessions.values(), *(one for one in self._in_places.values() if one is not None)]
+        return sum(session.seconds for session in opened)
+
     @contextmanager
     def watched(self, notify: Callable[[GraphCall], None]) -> Iterator[None]:
         self._notify = notify
@@ -229,10 +243,32 @@ class OnnxModel:
             inputs, outputs = ({name: fetch(value) for name, value in held.items()} for held in (feeds, made))
             notify(GraphCall(part, graph, inputs, outputs, seconds))
 
-    def _thinking(self, share: int = 1) -> dict[str, GraphSession]:
-        """The graphs of the Thinker; with a ``share`` of the cores, if there are several for each."""
+    def _require_thinker(self) -> None:
         if "thinker" not in self.parts:
             raise RequestError(f"{self.label} has no Thinker, so it answers nothing", "name another model with -m")
+
+    def _in_place(self, share: int = 1) -> GraphSession | None:
+        """The Thinker with a cache that is written in place, with a ``share`` of the cores. None if the bundle has no
+        such form, this onnxruntime does not open it, the model runs on another device than the CPU, or the calls of its
+        graphs are watched."""
+        self._require_thinker()
+        form = self._bundle.graph("thinker", "thinker").get("in_place")
+        if form is None or self._notify is not None or places(self._device)[0].provider != CPU:
+            return None
+        threads = max(1, (self._threads or cores()) // share)
+        with self._lock:
+            if threads not in self._in_places:
+                path, *_ = [self._bundle.trusted(str(name)) for name in (form["file"], *form["weights"])]
+                try:
+                    self._in_places[threads] = GraphSession(path, threads, "cpu")
+                    self._device, self._provider = "cpu", CPU
+                except RequestError:  # an operator that this version lacks
+                    self._in_places[threads] = None
+            return self._in_places[threads]
+
+    def _thinking(self, share: int = 1) -> dict[str, GraphSession]:
+        """The graphs of the Thinker; with a ``share`` of the cores, if there are several for each."""
+        self._require_thinker()
         opened = self._open("thinker", ("embed", "thinker"))
         threads = (self._threads or cores()) // share
         if share == 1 or threads < 1 or opened["thinker"].provider != CPU:
@@ -248,11 +284,14 @@ class OnnxModel:
 
     def _run(self, part: str, graph: str, feeds: Arrays) -> Arrays:
         """Run a graph, which is opened the first time."""
-        return self._open(part, (graph,))[graph](feeds)
+        session = self._sessions.get((part, graph))
+        return (session or self._open(part, (graph,))[graph])(feeds)
 
     def _open(self, part: str, graphs: Sequence[str]) -> dict[str, GraphSession]:
         with self._lock:
             missing = [graph for graph in graphs if (part, graph) not in self._sessions]
+            if not missing:
+                return {graph: self._sessions[part, graph] for graph in graphs}
             entries = {graph: self._bundle.graph(part, graph) for graph in missing}
             paths = {graph: self._bundle.trusted(str(entry["file"])) for graph, entry in entries.items()}
             kept = {graph: entry["states"].values() for graph, entry in entries.items()}

@@ -225,8 +225,10 @@ class GraphSession:
         for taken in self._session.get_inputs():
             self._types[taken.name] = np.dtype(DTYPES.get(taken.type, taken.type[len("tensor(") : -1]))
         self.inputs: list[str] = list(self._types)
+        self._halves = frozenset(name for name, kind in self._types.items() if kind == np.float16)
         self.outputs: list[str] = [output.name for output in self._session.get_outputs()]
         self.watcher: Watcher | None = None  # called after every call
+        self.seconds = 0.0  # that onnxruntime took so far for its calls, of all threads together
 
     @property
     def provider(self) -> str:
@@ -235,11 +237,6 @@ class GraphSession:
     @property
     def device(self) -> str:
         return self._place.name
-
-    @property
-    def takes_optional(self) -> bool:
-        """Whether a call may give inputs that have a default; IO binding only knows those without."""
-        return not self._bind
 
     def keep(self, *outputs: str) -> None:
         """Let these outputs stay on the device, too."""
@@ -270,26 +267,55 @@ class GraphSession:
 
     def _called(self, feeds: Mapping[str, Value], wanted: Sequence[str] | None) -> dict[str, Value]:
         names = list(wanted) if wanted is not None else self.outputs
-        taken: dict[str, Value] = {}
-        for name, value in feeds.items():
-            halves = isinstance(value, np.ndarray) and value.dtype == np.float32 and self._types.get(name) == np.float16
-            taken[name] = value.astype(np.float16) if halves else value
+        taken = feeds
+        if self._halves:
+            taken = {name: _halved(value) if name in self._halves else value for name, value in feeds.items()}
         if not self._bind:
-            return dict(zip(names, self._session.run(names, taken), strict=True))
+            begin = time.perf_counter()
+            outputs = self._session.run(names, taken)
+            self.seconds += time.perf_counter() - begin
+            return dict(zip(names, outputs, strict=True))
         binding = self._session.io_binding()
         for name, value in taken.items():
             if isinstance(value, onnxruntime.OrtValue):
                 binding.bind_ortvalue_input(name, value)
-            else:
+            elif name in self._types:
                 binding.bind_cpu_input(name, np.ascontiguousarray(value))
+            else:  # an input with a default, which the other way does not know
+                array = np.ascontiguousarray(value)
+                binding.bind_ortvalue_input(name, onnxruntime.OrtValue.ortvalue_from_numpy(array))
         for name in names:
             if name in self._kept:
                 binding.bind_output(name, self._place.device, self._place.index)
             else:
                 binding.bind_output(name)
+        begin = time.perf_counter()
         self._session.run_with_iobinding(binding)
+        self.seconds += time.perf_counter() - begin
         made = dict(zip(names, binding.get_outputs(), strict=True))
         return {name: value if name in self._kept else value.numpy() for name, value in made.items()}
+
+    def bind(self, arrays: Mapping[str, NDArray[Any]]) -> Callable[[], None]:
+        """A call on the CPU with fixed arrays, which copies and allocates nothing: it reads the inputs among ``arrays``
+        anew each time, and writes the outputs. One array may be both. It tells no :attr:`watcher`."""
+        binding = self._session.io_binding()
+        values: dict[int, Any] = {}  # by array
+        for name, array in arrays.items():
+            value = values.setdefault(id(array), onnxruntime.OrtValue.ortvalue_from_numpy(array))
+            (binding.bind_ortvalue_input if name in self._types else binding.bind_ortvalue_output)(name, value)
+        held = list(arrays.values())  # the binding itself keeps none alive
+        session = self._session
+
+        def run() -> None:
+            assert held
+            begin = time.perf_counter()
+            try:
+                session.run_with_iobinding(binding)
+            except Exception as error:  # those of onnxruntime have no common base
+                raise _unusable(error) from error
+            self.seconds += time.perf_counter() - begin
+
+        return run
 
     def put(self, array: NDArray[Any]) -> Value:
         """``array`` where this session keeps states, the inverse of :func:`fetch`."""
@@ -297,6 +323,11 @@ class GraphSession:
             return array
         contiguous = np.ascontiguousarray(array)
         return onnxruntime.OrtValue.ortvalue_from_numpy(contiguous, self._place.device, self._place.index)
+
+
+def _halved(value: Value) -> Value:
+    """A float32 array in float16; anything else as it is."""
+    return value.astype(np.float16) if isinstance(value, np.ndarray) and value.dtype == np.float32 else value
 
 
 def fetch(value: Value) -> NDArray[Any]:

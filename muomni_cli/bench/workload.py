@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 OURS = "muomni"
 FIRST = 6  # lower ids are special tokens, which random text does not contain
 OWN = ("batch", "length", "count", "threads")  # keys that change the workload; all others change the recipe
+SPREAD = 8  # lengths of the rows of a bundle's batch, as a server has them
 TORCH = "torch"  # value of ``--vs`` for the same parts in PyTorch
 
 
@@ -54,10 +55,11 @@ class Numbers:
         return b""
 
 
-def random_prompts(vocab_size: int, batch: int, length: int) -> list[list[int]]:
-    """Rows of random ids, the same each time."""
-    rows: list[list[int]] = np.random.default_rng(0).integers(FIRST, vocab_size, (batch, length)).tolist()
-    return rows
+def random_prompts(vocab_size: int, batch: int, length: int, spread: int = 1) -> list[list[int]]:
+    """Rows of random ids, the same each time; of ``length`` and, with a ``spread``, up to so many tokens less one
+    more."""
+    rows: list[list[int]] = np.random.default_rng(0).integers(FIRST, vocab_size, (batch, length + spread - 1)).tolist()
+    return [row[: length + number % spread] for number, row in enumerate(rows)]
 
 
 def generation(backend: Backend[Any], vocab_size: int, prompts: Sequence[Sequence[int]], count: int) -> Work:
@@ -125,7 +127,8 @@ def measure(
 def measure_generation(
     model: str, versus: Sequence[str], work: Workload, variations: Sequence[str], progress: Callable[[str], None]
 ) -> list[BenchRow]:
-    """Greedy generation in new tokens per second, and prefill in prompts per second, at every setting.
+    """Greedy generation in new tokens per second, and prefill in prompts per second, at every setting. The prompts of a
+    batch have :data:`SPREAD` lengths.
 
     Args:
         model: bundle to measure.
@@ -154,7 +157,7 @@ def measure_generation(
             backends[f"{TORCH}, laid out"] = in_torch(first, work).backend()
         vocab_size = min(int(build_arguments(one.parts["thinker"])["vocab_size"]) for one in bundles.values())
         progress(f"measuring {setting.name}")
-        prompts = random_prompts(vocab_size, work.batch, work.length)
+        prompts = random_prompts(vocab_size, work.batch, work.length, SPREAD)
         writing = {name: generation(backend, vocab_size, prompts, work.count) for name, backend in backends.items()}
         lines.append(BenchRow(setting.name, alternate(writing, rounds=rounds, warmup=2)))
         if work.prefill:

@@ -183,6 +183,27 @@ def start(
     _report(measure_start(models, rounds=rounds, device=device, threads=threads, progress=say), json)
 
 
+@app.command()
+def overhead(
+    model: Annotated[str, typer.Option("-m", "--model", help="Bundle or installed model.")],
+    prompt: Annotated[int, typer.Option(min=1, help="Prompt tokens.")] = 8,
+    tokens: Annotated[int, typer.Option(min=1, help="Tokens to generate.")] = 128,
+    rounds: Rounds = 11,
+    device: Device = "auto",
+    threads: Threads = 1,
+    json: Json = False,
+) -> None:
+    """What Python adds to the graphs of a bundle, in microseconds a token and a code frame."""
+    from muomni_cli.bench.overhead import HEADINGS, as_json, measure_overhead
+    from muomni_cli.bench.workload import Workload
+
+    found = measure_overhead(model, Workload(1, prompt, tokens, rounds, device, threads), say)
+    if json:
+        print_json(as_json(found))
+    else:
+        print_table(HEADINGS, [one.row for one in found])
+
+
 def _scale(recipe: str, overrides: list[str], work: Workload, devices: int, json: bool) -> None:
     """Measure in this process, which is one of several, or start them."""
     if devices > 1:

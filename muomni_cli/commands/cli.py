@@ -38,6 +38,8 @@ from muomni_cli.core.stopping import asked
 from muomni_cli.registry.loading import Plugin, add_file, describe
 from muomni_cli.registry.registry import BUILT_IN, get_registry
 
+LISTING = frozenset({"-h", "--help", "-V", "--version"})  # words that show what commands there are, or none of them
+
 
 def execute(words: list[str]) -> int:
     """Run the command of ``words``; returns its exit code."""
@@ -227,6 +229,38 @@ def _keep_called(cli: typer.Typer, words: Sequence[str]) -> None:
     groups = [one for one in cli.registered_groups if _name(one) in words[:1]]
     if commands or groups:
         cli.registered_commands, cli.registered_groups = commands, groups
+    elif set(words) <= LISTING:
+        cli.registered_commands = [_without_options(one) for one in cli.registered_commands]
+        cli.registered_groups = [_without_commands(one) for one in cli.registered_groups]
+
+
+def _without_options(command: CommandInfo) -> CommandInfo:
+    """A copy with the same help and no options, for a list of commands."""
+    shown = copy(command)
+    shown.name = _name(command)
+    shown.callback = _documented(command.callback)
+    return shown
+
+
+def _without_commands(group: TyperInfo) -> TyperInfo:
+    """A copy with the same help and nothing in it, for a list of groups."""
+    shown = copy(group)
+    if group.typer_instance is not None:
+        shown.typer_instance = inside = copy(group.typer_instance)
+        inside.registered_commands, inside.registered_groups = [], []
+        if inside.registered_callback is not None:
+            inside.registered_callback = copy(inside.registered_callback)
+            inside.registered_callback.callback = _documented(inside.registered_callback.callback)
+    return shown
+
+
+def _documented(function: Callable[..., None] | None) -> Callable[..., None] | None:
+    """A function with the docstring of another, and no arguments for typer to inspect."""
+
+    def listed() -> None: ...
+
+    listed.__doc__ = function.__doc__ if function is not None else None
+    return listed if function is not None else None
 
 
 def _name(command: CommandInfo | TyperInfo) -> str:

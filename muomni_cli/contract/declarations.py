@@ -30,7 +30,9 @@ class PartConfig(BaseModel):
     with its line rather than when memory runs out.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=())
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=(), defer_build=True
+    )
     # fields that matter only in training: they do not change what trained weights compute
     training_only: ClassVar[frozenset[str]] = frozenset()
 

@@ -117,6 +117,9 @@ class Engine(Protocol):
     def vocoder(self, name: str) -> VocoderRunner:
         """The vocoder of a :meth:`vocoder_name`."""
 
+    @property
+    def graph_seconds(self) -> float: ...  # that the runs of all graphs took so far; 0 where there are none
+
     def watched(self, notify: Callable[[GraphCall], None]) -> AbstractContextManager[None]:
         """Inside this context ``notify`` is called after every run of a graph. PyTorch runs none."""
 

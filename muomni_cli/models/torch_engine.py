@@ -156,6 +156,10 @@ class TorchEngine(ABC):
     def vocoder(self, name: str) -> TorchVocoder:
         return TorchVocoder(self.speech_module(name), self.device)
 
+    @property
+    def graph_seconds(self) -> float:
+        return 0.0
+
     @contextmanager
     def watched(self, notify: Callable[[GraphCall], None]) -> Iterator[None]:  # noqa: ARG002
         yield

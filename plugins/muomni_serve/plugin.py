@@ -105,31 +105,35 @@ def bench(
     requests: Annotated[int, typer.Option(min=1, help="Most requests of each kind.")] = 100,
     seconds: Annotated[float, typer.Option(min=0.1, help="Longest time for each kind.")] = 60.0,
     text: Annotated[str | None, typer.Option(help="What is asked or spoken.")] = None,
+    hang_up: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of the requests whose client leaves in the middle of the answer.")
+    ] = 0.0,
+    check: Annotated[
+        bool, typer.Option("--check", help="Compare each answer with that of the same request alone.")
+    ] = False,
     api_key: Annotated[str | None, typer.Option(envvar="MUOMNI_API_KEY", help="Key of the server.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Requests per second of a server, and the time until the first token and the first sound."""
     from contextlib import nullcontext
 
-    from muomni_cli.api import RequestError, console
-    from muomni_serve.bench import KINDS, Load, measure, server_of
+    from muomni_cli.api import MuomniError, RequestError, console
+    from muomni_serve.bench import CHANGED, HEADINGS, KINDS, BenchServer, Load, measure, server_of
     from muomni_serve.settings import key_of, require_packages
 
     if kind not in (*KINDS, "both"):
         raise RequestError(f"--kind cannot be {kind!r}", f"one of: {', '.join(KINDS)}, both")
-    load = Load(clients, requests, seconds, text, key_of(api_key))
+    load = Load(clients, requests, seconds, text, key_of(api_key), hang_up, check)
     if url is None:
         require_packages(NEEDS)
-    with server_of(model) if url is None else nullcontext(url) as address:
-        results = measure(address.rstrip("/"), KINDS if kind == "both" else [kind], load, model if url else None)
-    found = [result.as_json() for result in results]
+    with server_of(model) if url is None else nullcontext(BenchServer(url.rstrip("/"))) as server:
+        results = measure(server, KINDS if kind == "both" else [kind], load, model if url else None)
     if json:
-        console.print_json(found)
-        return
-    columns = ("kind", "clients", "requests", "failures", "requests/s", "first p50", "p95", "whole p50", "p95 (ms)")
-    console.print_table(
-        columns, [[sum(v.values()) if isinstance(v, dict) else v for v in one.values()] for one in found]
-    )
+        console.print_json([result.as_json() for result in results])
+    else:
+        console.print_table(HEADINGS, [result.row for result in results])
+    if changed := sum(result.failures.get(CHANGED, 0) for result in results):
+        raise MuomniError(f"{changed} answers were not those of the same request alone", "serve with --exact")
 
 
 def talk(

@@ -86,10 +86,10 @@ def test_prompts_of_equal_length_run_in_one_call_and_then_all_rows(make: Any) ->
     assert sorted(calls) == [(2, 2), (2, 3)]
     calls.clear()
     backend.step(state, np.array([1, 2, 3, 4]))
-    assert calls == ([(4, 1)] if backend.ragged else [(2, 1), (2, 1)])
+    assert calls == [(4, 1)]
     calls.clear()
     backend.step(state, np.array([PADDED_ROW, 2, 3, PADDED_ROW]))
-    assert calls == ([(2, 1)] if backend.ragged else [(1, 1), (1, 1)])
+    assert calls == [(2, 1)]
 
 
 def test_without_padding_only_rows_of_equal_length_run_in_one_call(make: Any) -> None:
@@ -105,8 +105,6 @@ def test_without_padding_only_rows_of_equal_length_run_in_one_call(make: Any) ->
 
 def test_places_that_are_empty_in_all_rows_are_not_kept(make: Any) -> None:
     backend, _ = make()
-    if not backend.ragged:
-        pytest.skip("bound sessions take no optional inputs")
     state, _ = backend.begin([[1] * 20, [2]], CONTEXT)
     backend.step(state, np.array([3, 4]))
     assert (state[1].begin, state[1].group.length) == (19, 21)

@@ -38,6 +38,19 @@ def call(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[Any, str, str
     return (exit_.value.code, *capsys.readouterr())
 
 
+def test_what_python_adds_to_the_graphs(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A ratio with much slack: of graphs this small, most of the time is Python."""
+    words = ["overhead", "-m", str(bundle), "--tokens", "12", "--rounds", "5", "--device", "cpu"]
+    code, out, _ = call(capsys, *words, "--json")
+    assert code == 0
+    (text,) = json.loads(out)["overheads"]
+    assert text["what"] == "a token of text"
+    assert 0 < text["graphs"] < text["whole"] < 20 * text["graphs"]
+    assert text["above"] == pytest.approx(text["whole"] - text["graphs"])
+    code, out, _ = call(capsys, *words)
+    assert out.splitlines()[0].split()[:2] == ["MEASURED", "US"]
+
+
 def test_generation_against_pytorch_and_another_bundle(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
     other = shutil.copytree(bundle, bundle.parent / "other")
     versus = ["--vs", "torch", "--vs", str(other)]

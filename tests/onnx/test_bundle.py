@@ -57,7 +57,7 @@ def test_a_check_needs_no_pytorch(made: Made) -> None:
         f"print(len(check(Path({str(made[0])!r}))), 'torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["7", "False"]
+    assert done.stdout.split() == ["8", "False"]
 
 
 def change(name: str, edit: Callable[[bytes], bytes]) -> Callable[[Path], object]:

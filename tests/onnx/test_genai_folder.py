@@ -16,7 +16,7 @@ import onnx
 
 from muomni_cli.models.run_engine import RunEngine
 from muomni_onnx.bundle import open_bundle
-from muomni_onnx.genai import SMALL
+from muomni_onnx.joined import SMALL
 from muomni_onnx.runtime import OnnxModel
 from muomni_onnx.sessions import GraphSession
 
