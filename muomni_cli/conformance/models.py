@@ -79,21 +79,24 @@ RUNTIME_LAWS = (
 
 
 def names_strangers(subject: PartUnderTest) -> Sequence[Number]:
-    """A Thinker that the format has no counterpart for is refused, and nothing is left in the folder."""
+    """A Thinker that the format has no counterpart for, or a folder that is no bundle, is refused; nothing is left."""
     part = subject.part
     assert isinstance(part, ExporterPart), "checks run on their own kind"
     entry = {"kind": "thinker", "plugin": "nobody", "use": "nothing", "config": {}}
     folder = subject.folder()
-    unknown = TextModel("unknown", None, PartConfig(), entry, cast("Any", None), {}, folder / "nothing.safetensors")
+    given: Any = TextModel("unknown", None, PartConfig(), entry, cast("Any", None), {}, folder / "nothing.safetensors")
+    what = "an unknown Thinker"
+    if part.takes == "bundle":
+        given, what = subject.folder(), "an empty folder as a bundle"
     for precision in part.precisions:
-        write = partial(subject.find("build"), unknown, folder, precision=precision, notify=lambda _: None)
-        refusal(f"an unknown Thinker in {precision}", write, lambda _: "is written")
+        write = partial(subject.find("build"), given, folder, precision=precision, notify=lambda _: None)
+        refusal(f"{what} in {precision}", write, lambda _: "is written")
         check_that(not list(folder.iterdir()), "files are left of an export that was refused")
     return [Number("precisions", len(part.precisions))]
 
 
 EXPORTER_LAWS = (
-    Check(name="strangers", doc="a Thinker without counterpart in its format raises RequestError", run=names_strangers,
+    Check(name="strangers", doc="what has no counterpart in its format raises RequestError", run=names_strangers,
         depends_on=("references",)),
 )  # fmt: skip
 
