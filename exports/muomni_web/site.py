@@ -67,12 +67,9 @@ def _is_left_out(name: str) -> bool:
 
 def require_runnable(manifest: Mapping[str, Any]) -> None:
     """RequestError if the site has no code for something in the bundle."""
-    known = {
-        ("encoder", "vit"), ("encoder", "listener"), ("codec", "rvq"), ("talker", "cursor"), ("talker", "parallel"),
-        ("vocoder", "vocos"), ("vocoder", "griffin-lim"),
-    }  # fmt: skip
+    known = json.loads((Path(__file__).parent / "parts.json").read_text("utf-8"))  # what muomni-web.js runs
     for name, part in manifest["parts"].items():
-        if part["kind"] != "thinker" and (part["kind"], part["use"]) not in known:
+        if part["kind"] != "thinker" and part["use"] not in known.get(part["kind"], ()):
             raise RequestError(f"{name}: a site cannot run the {part['kind']} {part['use']!r}", ELSEWHERE)
     chat = manifest["chat"]
     if manifest["tokenizer"] is not None and chat.get("template") == "own":

@@ -21,17 +21,17 @@ MODEL = tuple(f"plugins/muomni_{name}/{folder}/" for name in ("nano", "barista")
 TUPLE = "muomni_cli/registry/loading.py"
 """Where the tuple is."""
 
-WORDS = {"text", "bytes", "conversations", "onnx", "transformer", "flite", "folder", "hibari", "kokoro"}
+WORDS = {"text", "bytes", "conversations", "onnx", "transformer", "web", "flite", "folder", "hibari", "kokoro"}
 """Names of built-in parts that also mean something else: tables of a recipe, units, packages and programs of others, a
 network."""
 
 
 def tracked() -> list[Path]:
-    """Every file of the project but recipes, docs and tests."""
+    """Every file of the project but recipes, docs, samples (programs of their own) and tests."""
     listed = subprocess.run(["git", "ls-files"], capture_output=True, text=True, cwd=ROOT, check=False).stdout.split()
     if not listed:
         pytest.skip("not a checkout of git")
-    docs = [name for name in listed if name.endswith(".md") or name.startswith(("docs/", "recipes/", "tests/"))]
+    docs = [name for name in listed if name.endswith(".md") or name.startswith(("docs/", "recipes/", "samples/", "tests/"))]
     weights = [name for name in listed if name.startswith(MODEL)]
     return [ROOT / name for name in sorted({*listed} - {*docs} - {*weights}) if (ROOT / name).is_file()]
 

@@ -69,7 +69,7 @@ def test_the_same_answer_about_a_picture(tmp_path: Path) -> None:
     picture(tmp_path / "picture.png", "RGB")
     with load(str(NANO)) as model:
         expected = model.chat("what is this?", image=str(tmp_path / "picture.png"))
-    assert sample("chat", NANO, "what is this?", tmp_path / "picture.png") == expected.strip() == "red"
+    assert sample("chat", NANO, "what is this?", tmp_path / "picture.png") == expected.strip()
 
 
 def test_the_same_answer_without_a_picture() -> None:
