@@ -31,7 +31,9 @@ def tracked() -> list[Path]:
     listed = subprocess.run(["git", "ls-files"], capture_output=True, text=True, cwd=ROOT, check=False).stdout.split()
     if not listed:
         pytest.skip("not a checkout of git")
-    docs = [name for name in listed if name.endswith(".md") or name.startswith(("docs/", "recipes/", "samples/", "tests/"))]
+    docs = [
+        name for name in listed if name.endswith(".md") or name.startswith(("docs/", "recipes/", "samples/", "tests/"))
+    ]
     weights = [name for name in listed if name.startswith(MODEL)]
     return [ROOT / name for name in sorted({*listed} - {*docs} - {*weights}) if (ROOT / name).is_file()]
 
