@@ -25,6 +25,7 @@ from muomni_cli.models.engines import open_found
 from muomni_cli.models.locate import model_named
 from muomni_cli.runs.run import RunFolder
 from muomni_cli.training import own_voice
+from muomni_cli.voice.synthesis import voice_of
 
 WORDS = ["".join(word) for word in itertools.permutations("abcd", 3)] + ["abcd", "dcba", "bad", "cabba"]
 FEW = ("steps=2", "train.talker.steps=3", "batch_size=4", "val_every=0", "save_every=1", "threads=1")
@@ -179,3 +180,21 @@ def test_settings_apply_to_every_stage_of_the_voice() -> None:
         "train.codec.steps=4", "train.talker.steps=4", "talker.dropout=0.3", "train.codec.lr=1e-4",
         "train.talker.lr=1e-4",
     ]  # fmt: skip
+
+
+@pytest.mark.slow
+def test_an_exported_model_speaks_with_every_voice(trained: RunFolder, world: Path) -> None:
+    from muomni_onnx.export import export
+    from muomni_onnx.sources import find_trained, model_of
+
+    report = export(model_of(find_trained(packaged(trained))), world / "bundle", notify=lambda _: None)
+    assert {"talker", "mine:talker", "mine:codec"} <= {line.part for line in report.lines}
+    assert (world / "bundle/voices/mine/muomni.json").is_file()
+    engine = open_found(model_named(str(world / "bundle")), device="cpu")
+    assert voice_of(engine).names == ["ann", "bob", "mine"]
+    assert engine.verify() > 20
+    for voice in ("bob", "mine"):
+        assert np.array_equal(codes(str(world / "bundle"), voice), codes(packaged(trained), voice))
+    (world / "bundle/voices/mine/muomni.json").write_text("{}")
+    with pytest.raises(RequestError, match="is not what was exported"):
+        _ = open_found(model_named(str(world / "bundle")), device="cpu").voice_models
