@@ -126,6 +126,7 @@ def hear(model: Model, wave: Wave, label: dict[str, str]) -> tuple[bool, list[bo
 
 
 def main(spec: str, archive: str, speech_commands: str, kind: str, *levels: str) -> None:
+    """Print the accuracy of the model ``spec`` at each of ``levels`` (dB, or "clean"), and their mean."""
     recordings = orders(archive)
     words = held_out_words(speech_commands) if kind == "babble" else []
     means = []

@@ -54,7 +54,7 @@ class CachedRow:
 
 class InPlaceGroup:
     """B places for rows of at most C tokens, and the call that makes a step of all of them. Rows keep their group in
-    memory, and not the other way round: the place of a row that nobody holds is free."""
+    memory, and not the other way round: the place of a row without references is free."""
 
     def __init__(self, session: GraphSession, shape: CacheShape, rows: int, capacity: int) -> None:
         self.session, self._shape = session, shape
@@ -201,6 +201,7 @@ class InPlaceBackend:
         return list(range(first, first - len(rows), -1))
 
     def begin(self, prompts: Sequence[Sequence[int]], capacity: int) -> tuple[list[CachedRow], NDArray[np.float32]]:
+        """Run ``prompts`` (B of ids), for ``capacity`` tokens a row; the rows, and logits (B, V) after the last id."""
         rows = self._kept if len(self._kept) == len(prompts) else [CachedRow() for _ in prompts]
         self._kept = []  # an interrupt may leave rows that do not match their entries
         room = self._context if self._prefix_cache else min(self._context, max(capacity, *map(len, prompts)))
@@ -224,6 +225,7 @@ class InPlaceBackend:
         return np.array(group.logits[row.place, 0])
 
     def step(self, state: list[CachedRow], tokens: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Append ``tokens`` (B,) to the rows, except ``PADDED_ROW``; logits (B, V), zeros for rows without a token."""
         self._kept = []
         numbers = np.flatnonzero(tokens != PADDED_ROW).tolist()
         rows = [state[number] for number in numbers]

@@ -23,7 +23,7 @@ from muomni_web.onnxruntime_files import onnxruntime_files
 STATIC = Path(__file__).parent / "static"
 MANIFEST = "muomni.json"
 LIST = "files.json"
-LEFT_OUT = frozenset({"reference.npz"})  # of the bundle: what nobody needs who only uses it
+LEFT_OUT = frozenset({"reference.npz"})  # of the bundle: for checking it
 ELSEWHERE = "run it with muomni in Python, or export another model"
 
 

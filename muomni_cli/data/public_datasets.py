@@ -68,6 +68,7 @@ class SetState:
         return self.here not in ("no", "partial")
 
     def as_json(self) -> dict[str, Any]:
+        """What ``data get --json`` lists."""
         download = self.download
         return {
             "name": self.use,

@@ -127,6 +127,7 @@ class TorchBackend:
         return list(range(first, first - len(rows), -1))
 
     def begin(self, prompts: Sequence[Sequence[int]], capacity: int) -> tuple[list[CacheGroup], NDArray[np.float32]]:
+        """Run ``prompts`` (B of ids), for ``capacity`` tokens a row; the state, and logits (B, V) after the last id."""
         self._module.eval()
         parts = self._split([list(prompt) for prompt in prompts])
         held: Sequence[CacheGroup | None] = self._kept if len(self._kept) == len(parts) else [None] * len(parts)

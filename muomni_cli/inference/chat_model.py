@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,6 +52,9 @@ class Reply:
 
     def __iter__(self) -> Iterator[TextChunk]:
         return self.pieces
+
+
+EncodedTurn: TypeAlias = tuple[Message, MediaEmbeddings]
 
 
 def _no_encoders(modality: str, inputs: NDArray[Any]) -> NDArray[np.float32]:
@@ -119,14 +122,21 @@ class ChatModel:
         """Ids of a whole conversation that ends with a user's message, ready for the answer. The system message of the
         settings comes first unless the conversation has its own. RequestError if the last message is empty, the
         conversation does not fit the context, or one of the media cannot be used."""
+        return self.laid_out(self.encoded_turns(messages, settings), settings)
+
+    def encoded_turns(self, messages: Sequence[Message], settings: GenerationSettings) -> list[EncodedTurn]:
+        """The turns of :meth:`conversation`, each with its encoded media. RequestError as there."""
         last = messages[-1] if messages else None
         if last is None or last.role != "user" or not (last.text.strip() or last.media):
             raise RequestError("the conversation does not end with a question", "end it with a user's message")
         system = [Message("system", settings.system)] if settings.system and messages[0].role != "system" else []
-        shown = [(message, self.encode_media(message.media)) for message in (*system, *messages)]
-        media_ids = iter([self.backend.add_embeddings(rows) for _, taken in shown for _, rows in taken])
-        turns = [Message(message.role, message.text, tuple(one for one, _ in taken)) for message, taken in shown]
-        laid_out = chat_ids(self.tokenizer, turns, settings.template, reply=True, media_ids=lambda _: next(media_ids))
+        return [(message, self.encode_media(message.media)) for message in (*system, *messages)]
+
+    def laid_out(self, turns: Sequence[EncodedTurn], settings: GenerationSettings) -> list[int]:
+        """Ids of :meth:`encoded_turns`. RequestError if they do not fit the context."""
+        media_ids = iter([self.backend.add_embeddings(rows) for _, taken in turns for _, rows in taken])
+        shown = [Message(message.role, message.text, tuple(one for one, _ in taken)) for message, taken in turns]
+        laid_out = chat_ids(self.tokenizer, shown, settings.template, reply=True, media_ids=lambda _: next(media_ids))
         require_room(laid_out.ids, self.context)
         return laid_out.ids
 

@@ -23,6 +23,7 @@ from muomni_cli.generation.batch import MOST_ROWS, ContinuousBatch, batch_for
 from muomni_cli.inference.chat_model import Answer, Reply, chat_model
 from muomni_cli.inference.history import LOG, ChatSession, attached
 from muomni_cli.inference.media_input import MediaInput, MediaInputs, media_of
+from muomni_cli.inference.occlusion import occlusion_map
 from muomni_cli.inference.settings import ChatOptions, SpeechOptions, settings_of
 from muomni_cli.models.engines import CAN_CHAT, open_found, responding, transcribing
 from muomni_cli.models.locate import resolve_model
@@ -237,6 +238,25 @@ class Model:
             ids = model.conversation(messages, settings)
         answer = Answer()
         return Reply(len(ids), answer, model.answer(ids, settings, answer), model.context)
+
+    def occlusion(
+        self, messages: Sequence[Message], tokens: Sequence[int], *, cells: int = 6, **options: Unpack[ChatOptions]
+    ) -> NDArray[np.float32] | None:
+        """Which parts of the last image of a conversation an answer depends on: (cells, cells), in nats, how much less
+        likely it gets when each part is covered; None without an image.
+
+        Args:
+            messages: as of :meth:`reply`.
+            tokens: ``answer.tokens`` of its reply.
+            cells: rows and columns into which the image is divided; each costs as much as reading the conversation.
+            options: those of the reply.
+
+        Raises:
+            RequestError: as :meth:`reply`; the model has no Thinker.
+        """
+        settings, model = settings_of(self.engine, options), chat_model(self.engine, LOG.info)
+        with self._reading:
+            return occlusion_map(model, messages, tokens, settings, cells)
 
     def _responded(self, messages: Sequence[Message]) -> Reply:
         if len(messages) != 1:

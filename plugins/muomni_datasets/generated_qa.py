@@ -14,8 +14,8 @@ from typing import Any, Literal
 
 from muomni_cli.api import Conversation, Dataset, Example, Media, Message, RequestError, split
 from muomni_datasets.archives import Idx, Tar
-from muomni_datasets.config import AskConfig, GeneratedQuestionsConfig
 from muomni_datasets.labeled_files import Folder, Manifest
+from muomni_datasets.questions_config import AskConfig, GeneratedQuestionsConfig
 from muomni_datasets.scenes import Scenes
 from muomni_datasets.story_plots import StoryRandom, fill, places
 from muomni_datasets.synthesized_speech import SpokenSentences

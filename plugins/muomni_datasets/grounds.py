@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from PIL import Image, ImageFilter
 
-from muomni_datasets.config import DrawnConfig, Ground
+from muomni_datasets.pictures_config import DrawnConfig, Ground
 from muomni_datasets.story_plots import StoryRandom
 
 Rgb = tuple[int, int, int]

@@ -18,7 +18,7 @@ from typing import Any
 
 from muomni_cli.api import RequestError
 from muomni_datasets.archive_layouts import Advance
-from muomni_datasets.config import STYLES
+from muomni_datasets.pictures_config import STYLES
 
 INSTALL = "install it: pip install 'muomni[pictures]'"
 SIDE = 96  # pixels of a drawn icon

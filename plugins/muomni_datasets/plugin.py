@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from muomni_cli.api import DatasetPart, Download, hookimpl
-from muomni_datasets import config
+from muomni_datasets import config, pictures_config, questions_config
 from muomni_datasets.formats import FORMATS
 from muomni_datasets.public_datasets import downloads
 
@@ -81,14 +81,14 @@ DATASETS = [
     DatasetPart(
         name="scenes",
         doc="drawn scenes of colored shapes, with captions or questions; reads no files",
-        config=config.ScenesConfig,
+        config=pictures_config.ScenesConfig,
         build="muomni_datasets.scenes:Scenes",
         test_config={"count": 20},
     ),
     DatasetPart(
         name="things",
         doc="drawn everyday things with names, digits, words, and what has no name (muomni data get things)",
-        config=config.ThingsConfig,
+        config=pictures_config.ThingsConfig,
         build="muomni_datasets.things:Things",
         sample="muomni_datasets.samples:things",
     ),
@@ -110,7 +110,7 @@ DATASETS = [
     DatasetPart(
         name="asked",
         doc="questions about the examples of other sources, of several modalities at once",
-        config=config.GeneratedQuestionsConfig,
+        config=questions_config.GeneratedQuestionsConfig,
         build="muomni_datasets.generated_qa:GeneratedQuestions",
         test_config={
             "count": 20,

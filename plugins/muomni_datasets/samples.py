@@ -11,7 +11,7 @@ from typing import Any
 
 from PIL import Image, ImageDraw
 
-from muomni_datasets.config import STYLES
+from muomni_datasets.pictures_config import STYLES
 from muomni_datasets.thing_names import thing_names
 
 Settings = Mapping[str, Any]

@@ -15,7 +15,7 @@ from typing import BinaryIO
 from PIL import Image, ImageDraw
 
 from muomni_cli.api import Conversation, Example, Message
-from muomni_datasets.config import COLORS, GROUNDS, SHAPES, SIDES, ScenesConfig
+from muomni_datasets.config import SIDES
 from muomni_datasets.grounds import (
     UNITS,
     USUAL,
@@ -28,6 +28,7 @@ from muomni_datasets.grounds import (
     pixels,
     variation,
 )
+from muomni_datasets.pictures_config import COLORS, GROUNDS, SHAPES, ScenesConfig
 from muomni_datasets.story_plots import NUMBERS, StoryRandom, fill
 from muomni_datasets.text import GeneratedSource
 

@@ -17,9 +17,10 @@ from typing import BinaryIO
 from PIL import Image
 
 from muomni_cli.api import Example, RequestError, expand_path, files
-from muomni_datasets.config import SIDES, ThingsConfig
+from muomni_datasets.config import SIDES
 from muomni_datasets.grounds import UNITS, Backdrop, Rgb, Variation, backdrop, encoded, pixels, variation
 from muomni_datasets.patterns import pattern
+from muomni_datasets.pictures_config import ThingsConfig
 from muomni_datasets.sprites import color_name, icon, members, solid_colors, varied
 from muomni_datasets.story_plots import NUMBERS, StoryRandom
 from muomni_datasets.thing_names import NamedThing, thing_names

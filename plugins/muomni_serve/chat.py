@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import logging
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
@@ -19,8 +20,9 @@ from muomni_cli.audio.encoding import FORMATS, encode, encoded
 from muomni_cli.structured_output.function_calls import AnswerReader
 from muomni_serve.answer_forms import AnswerForm, CallWriter, answer_form, message_of
 from muomni_serve.endpoints import EVENTS, GENERATION_ERRORS, JSON, STREAM, Endpoint, json_body
-from muomni_serve.errors import invalid
+from muomni_serve.errors import ApiError, invalid
 from muomni_serve.media import messages_of
+from muomni_serve.model_thread import beside
 from muomni_serve.requests import CHAT_NEUTRAL, ChatRequest
 from muomni_serve.responses import AnswerMessage, ChatCompletion, Choice, SpokenAnswer, Usage
 from muomni_serve.service import ServedModel, Service
@@ -28,6 +30,7 @@ from muomni_serve.streaming import DONE, StreamedResponse, collected, first_of, 
 from muomni_serve.token_trace import TokenTrace
 from muomni_serve.worker import EventStream
 
+LOG = logging.getLogger("muomni.serve")
 REASONS: dict[str, Literal["stop", "length"]] = {"length": "length", "context": "length"}
 """OpenAI's ``finish_reason`` of :data:`muomni_cli.generation.loop.Finish`; ``stop`` for all others."""
 
@@ -99,6 +102,8 @@ async def chat(service: Service, request: Request) -> Response:
                 for one in pieces:
                     count(service, job, one)
                 yield b"".join(map(chunks.of, pieces))
+            if shows_image(job) and chunks.tokens:
+                yield chunks.occlusion(await occlusion_of(job, chunks.tokens))
         yield chunks.end() + DONE
 
     return StreamedResponse(events(), stream, STREAM)
@@ -142,6 +147,26 @@ def job_of(service: Service, body: ChatRequest, answer: AnswerForm) -> ChatJob:
     )
 
 
+def shows_image(job: ChatJob) -> bool:
+    """Whether the client wants to know what in the image of its question the first choice depends on."""
+    return bool(job.request.trace) and any(one.modality == "image" for one in job.messages[-1].media)
+
+
+async def occlusion_of(job: ChatJob, tokens: Sequence[int]) -> list[list[float]] | None:
+    """What the answer of ``tokens`` depends on in the last image, in nats, by rows from the top; None if the model
+    cannot tell. Others are served meanwhile."""
+
+    def work(model: Model, events: EventStream) -> None:
+        values = model.occlusion(told_messages(job, model), tokens)
+        events.put(None if values is None else [[round(float(one), 3) for one in row] for row in values])
+
+    try:
+        return cast("list[list[float]] | None", await anext(await beside(job.model.worker, work), None))
+    except ApiError as error:
+        LOG.info("no occlusion map: %s", error.message)
+        return None
+
+
 def audio_form(model: ServedModel, body: ChatRequest) -> str:
     """The audio format of the answer; empty for text alone. ApiError if the parameters contradict one another."""
     wanted = body.modalities or ["text"]
@@ -162,7 +187,7 @@ def audio_form(model: ServedModel, body: ChatRequest) -> str:
 def run(job: ChatJob, model: Model, events: EventStream) -> Iterator[None]:
     """In the model's thread: all choices, one after the other; each has its own seed. Others take turns at every
     piece of text."""
-    messages = job.answer.messages(job.messages, str(model.engine.chat.get("system") or ""))
+    messages = told_messages(job, model)
     for choice in range(job.choices):
         seed = (job.seed + choice) % 2**64
         hidden = bool(job.form)
@@ -192,6 +217,11 @@ def run(job: ChatJob, model: Model, events: EventStream) -> Iterator[None]:
                 losses=losses,
             )
         )
+
+
+def told_messages(job: ChatJob, model: Model) -> list[Message]:
+    """The conversation, with the functions that the model may call."""
+    return job.answer.messages(job.messages, str(model.engine.chat.get("system") or ""))
 
 
 def _told(pieces: Any, events: EventStream, trace: Callable[[], Sequence[dict[str, Any]]]) -> Iterator[TextChunk]:
@@ -288,6 +318,7 @@ class ChunkWriter:
     def __init__(self, job: ChatJob) -> None:
         self._job = job
         self._ends: list[ChatEvent] = []
+        self.tokens: list[int] = []  # of the first choice, if they are traced
         functions = job.answer.functions
         self._calls = [CallWriter(AnswerReader(functions)) for _ in range(job.choices)] if functions else []
         self._spoken: Callable[[dict[str, Any]], dict[str, Any]] = lambda audio: {
@@ -302,6 +333,7 @@ class ChunkWriter:
     def of(self, piece: ChatEvent) -> bytes:
         """The events of a piece."""
         made = self._chunk(piece.choice, {}, told={"trace": piece.trace}) if piece.trace else b""
+        self.tokens += [one["id"] for one in piece.trace if piece.choice == 0]
         calls = self._calls[piece.choice] if self._calls else None
         if piece.text and calls is not None:
             made += b"".join(self._chunk(piece.choice, delta) for delta in calls.deltas(piece.text))
@@ -316,6 +348,10 @@ class ChunkWriter:
             last = self._spoken({"expires_at": self._job.created}) if self._job.form else {}
             made += self._chunk(piece.choice, last, calls.finish(piece.finish) if calls is not None else piece.finish)
         return made
+
+    def occlusion(self, values: list[list[float]] | None) -> bytes:
+        """The event of a map of the last image."""
+        return self._chunk(0, {}, told={"occlusion": values})
 
     def end(self) -> bytes:
         """The usage, if it was asked for."""

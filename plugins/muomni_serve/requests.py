@@ -198,7 +198,9 @@ class ChatRequest(RequestModel):
     top_k: Annotated[int, Field(ge=0, le=1_000_000)] | None = Field(None, description="not of OpenAI")
     min_p: Annotated[float, Field(ge=0, le=1)] | None = Field(None, description="not of OpenAI")
     repetition_penalty: Annotated[float, Field(ge=0.1, le=10)] | None = Field(None, description="not of OpenAI")
-    trace: bool | None = Field(None, description="not of OpenAI: a streamed answer tells its tokens")
+    trace: bool | None = Field(
+        None, description="not of OpenAI: a streamed answer tells its tokens, and what in an image it depends on"
+    )
     frequency_penalty: Zero | None = None
     presence_penalty: Zero | None = None
     logprobs: Literal[False] | None = None

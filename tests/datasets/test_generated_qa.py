@@ -12,8 +12,8 @@ from pydantic import ValidationError
 
 from muomni_cli.api import Conversation, RequestError
 from muomni_cli.data.split import split_of_key
-from muomni_datasets.config import GeneratedQuestionsConfig
 from muomni_datasets.generated_qa import GeneratedQuestions, facts_of
+from muomni_datasets.questions_config import GeneratedQuestionsConfig
 from muomni_datasets.scenes import SceneMedia
 
 MakeTar = Callable[..., Path]

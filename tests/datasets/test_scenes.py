@@ -15,8 +15,8 @@ from PIL import Image
 from pydantic import ValidationError
 
 from muomni_cli.api import Conversation, Example
-from muomni_datasets.config import COLORS, NAMED, SHAPES, ScenesConfig
 from muomni_datasets.grounds import gray_level
+from muomni_datasets.pictures_config import COLORS, NAMED, SHAPES, ScenesConfig
 from muomni_datasets.scenes import OTHER, QUESTIONS, RADII, Scene, Scenes, caption, facts, lay_out
 from muomni_datasets.scenes import RGB as SHADES
 from muomni_datasets.story_plots import fill, places

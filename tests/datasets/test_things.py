@@ -14,8 +14,8 @@ from PIL import Image, ImageDraw
 from pydantic import ValidationError
 
 from muomni_cli.api import RequestError
-from muomni_datasets.config import SHOWS, STYLES, ThingsConfig
 from muomni_datasets.grounds import GRAINS, backdrop, variation
+from muomni_datasets.pictures_config import SHOWS, STYLES, ThingsConfig
 from muomni_datasets.sprites import hue_name
 from muomni_datasets.story_plots import NUMBERS, StoryRandom
 from muomni_datasets.thing_names import article, thing_names

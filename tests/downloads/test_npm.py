@@ -15,7 +15,7 @@ from PIL import Image
 from muomni_cli.api import MuomniError, RemoteFile, RequestError
 from muomni_cli.data.npm_packages import pack
 from muomni_datasets import icon_sets
-from muomni_datasets.config import STYLES
+from muomni_datasets.pictures_config import STYLES
 
 NPM = """#!/bin/sh
 [ "$1" = pack ] && [ "$2" = "@shells/flat@1.0.0" ] || {{ echo "npm ERR! 404 not found" >&2; exit 1; }}

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL
 import pytest
 import soundfile
 from hypothesis import given, settings
@@ -70,6 +71,8 @@ FILES = {
 def test_a_picture_in_memory_is_the_picture_of_its_file(
     mode: str, ending: str, orientation: int, tmp_path: Path
 ) -> None:
+    if (mode, ending) == ("YCbCr", "tiff") and int(PIL.__version__.split(".")[0]) < 13:
+        pytest.skip("Pillow before 13.0 cannot read the uncompressed YCbCr TIFF files that it writes")
     path, exif = tmp_path / f"a.{ending}", Image.Exif()
     exif[0x0112] = orientation
     turned = {} if orientation == 1 or ending in ("gif", "bmp", "ppm", "pgm") else {"exif": exif}

@@ -20,7 +20,8 @@ from muomni_cli import Model, app, load
 from muomni_cli.api import Example
 from muomni_cli.models.locate import ModelRequirement, model_named, resolve_model
 from muomni_cli.runs.digests import verify
-from muomni_datasets.config import ScenesConfig, SoundsConfig
+from muomni_datasets.config import SoundsConfig
+from muomni_datasets.pictures_config import ScenesConfig
 from muomni_datasets.scenes import SceneMedia, Scenes
 from muomni_datasets.synthetic_sounds import SyntheticSounds
 from muomni_nano import SAMPLES as FILES

@@ -218,6 +218,24 @@ def test_a_streamed_answer_tells_its_tokens_and_spoken_words(client: OpenAI, nan
         client.chat.completions.create(**{**asked, "stream": False}, extra_body={"trace": True})
 
 
+def test_a_traced_answer_tells_what_in_the_image_it_depends_on(client: OpenAI, picture: bytes) -> None:
+    asked: dict[str, Any] = {
+        "model": "nano",
+        "messages": ask("What do you see?", image(picture)),
+        "max_tokens": 20,
+        "stream": True,
+    }
+    maps = []
+    for trace in (True, False):
+        chunks = list(client.chat.completions.create(**asked, extra_body={"trace": trace}))
+        found = [choice.to_dict() for chunk in chunks for choice in chunk.choices]
+        maps.append([choice["occlusion"] for choice in found if "occlusion" in choice])
+    assert maps[1] == []
+    [rows] = maps[0]
+    assert [len(row) for row in rows] == [6] * 6
+    assert max(map(max, rows)) > 0.1
+
+
 def test_transcripts_in_each_format(client: OpenAI, nano: Model, sound: bytes) -> None:
     words = list(nano.words(sound))
     text = " ".join(word.text for word in words)

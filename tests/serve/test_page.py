@@ -161,6 +161,8 @@ def test_a_picture_is_asked_about_and_the_answer_is_heard(page: Page) -> None:
         assert re.match(r"\d", page.locator(f"#{figure}").inner_text()), figure
     assert drawn(page, "spoken") > 100
     assert drawn(page, "heard") == 0
+    expect(page.locator("#depends")).to_contain_text("Most at 25 % from the left and 58 % from the top.")
+    assert page.evaluate("(({ width, height }) => [width, height])(document.querySelector('#seen canvas'))") == [6, 6]
     page.fill("#question", "What color is the star?")  # the picture is still part of the conversation
     page.click("#send")
     assert "blue" in answered(page, 2).lower()

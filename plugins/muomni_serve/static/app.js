@@ -5,7 +5,7 @@ import { Attachment } from "./attachment.js";
 import { at, say, show } from "./page.js";
 import { Camera, example } from "./picture.js";
 import { Microphone, Player, RATE } from "./sound.js";
-import { Speeds, Spectrogram, tokenItems } from "./trace.js";
+import { drawOcclusion, Speeds, Spectrogram, tokenItems } from "./trace.js";
 import { answerBubble, questionBubble } from "./turns.js";
 
 const SHORT = 350; // ms: a shorter press starts a recording, and the next one ends it
@@ -238,6 +238,7 @@ async function stream(body, content, answer, running) {
       answer.add(delta.content ?? delta.audio?.transcript ?? "");
       if (delta.audio?.data) hear(delta.audio.data, player, speeds);
       answer.time(choice.words ?? []);
+      if (choice.occlusion) marked(choice.occlusion);
       finish = choice.finish_reason ?? finish;
       at("transcript").scrollTop = at("transcript").scrollHeight;
     }
@@ -291,11 +292,21 @@ function fresh() {
 }
 
 function seen(picture) {
+  at("depends").hidden = true;
   if (!picture) return at("seen").replaceChildren("There was none in the last question.");
   const image = new Image();
   image.src = URL.createObjectURL(picture);
   image.alt = "The picture of the last question";
-  at("seen").replaceChildren(image);
+  const marks = document.createElement("canvas");
+  marks.setAttribute("aria-hidden", "true"); // it is told in words
+  at("seen").replaceChildren(image, marks);
+}
+
+function marked(rows) {
+  const marks = at("seen").querySelector("canvas");
+  if (!marks) return;
+  drawOcclusion(marks, rows, (told) => (at("depends-most").textContent = told));
+  at("depends").hidden = false;
 }
 
 // --- The microphone ---

@@ -4,6 +4,7 @@ const SIZE = 512; // samples of a window, at SHOWN samples a second: 32 ms
 const SHOWN = 16000;
 const HOP = 160; // 10 ms
 const FLOOR = -80; // dB that are drawn darkest
+const FAINT = 0.01; // nats: less is not told
 const COLORS = [[11, 10, 18], [58, 20, 92], [140, 41, 99], [214, 72, 62], [250, 150, 60], [252, 243, 190]];
 
 function palette() {
@@ -152,6 +153,28 @@ export class Speeds {
 
 export function milliseconds(seconds) {
   return seconds < 1 ? `${Math.round(1000 * seconds)} ms` : `${seconds.toFixed(2)} s`;
+}
+
+/**
+ * Marks on a picture what an answer depends on, and tells where most: the parts of a map of rows from the top, in nats.
+ * */
+export function drawOcclusion(canvas, rows, tell) {
+  const most = Math.max(...rows.flat());
+  const paint = canvas.getContext("2d");
+  canvas.width = rows[0].length;
+  canvas.height = rows.length;
+  if (!(most > FAINT)) return tell("No single part changes the answer.");
+  const cells = rows.flatMap((row, y) => row.map((value, x) => ({ value, x, y })));
+  for (const { value, x, y } of cells) {
+    paint.fillStyle = `rgb(255 64 64 / ${0.75 * Math.max(0, value / most)})`;
+    paint.fillRect(x, y, 1, 1);
+  }
+  const { x, y } = cells.find(({ value }) => value === most);
+  tell(`Most at ${percent(x, rows[0].length)} from the left and ${percent(y, rows.length)} from the top.`);
+}
+
+function percent(cell, cells) {
+  return `${Math.round((100 * (cell + 0.5)) / cells)} %`;
 }
 
 /** Items of the list of tokens. */
