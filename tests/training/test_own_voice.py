@@ -154,7 +154,7 @@ def test_what_cannot_be_done_is_refused_and_changes_nothing(world: Path) -> None
         ("mine", {"init": "small", "voice": "My voice"}, "not a valid name of a voice"),
         ("mine", {"init": "small", "run": "new", "dry_run": True}, "has no --devices, --dry-run"),
         ("none", {"init": "small", "run": "new"}, "there is no folder none"),
-        ("runs", {"init": "small", "run": "new"}, "has neither metadata.csv"),
+        ("runs", {"init": "small", "run": "new"}, "is in no known layout"),
     ]
     for folder, options, what in refused:
         with pytest.raises(RequestError, match=what):
