@@ -27,6 +27,8 @@ from muomni_cli.runs.run import RunFolder
 from muomni_cli.training import own_voice
 from muomni_cli.voice.synthesis import voice_of
 
+pytestmark = pytest.mark.long
+
 WORDS = ["".join(word) for word in itertools.permutations("abcd", 3)] + ["abcd", "dcba", "bad", "cabba"]
 FEW = ("steps=2", "train.talker.steps=3", "batch_size=4", "val_every=0", "save_every=1", "threads=1")
 
@@ -102,7 +104,6 @@ def packaged(run: RunFolder) -> str:
     return str(found)
 
 
-@pytest.mark.long
 def test_a_folder_becomes_a_voice(trained: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
     assert {stage: trained.status(stage) for stage in ("codec", "talker")} == dict.fromkeys(
         ("codec", "talker"), "finished"
