@@ -16,7 +16,7 @@ import soundfile
 import torch
 from test_speech_stages import PITCHES, RATE, RECIPE, run, tones
 
-from muomni_cli.commands import models
+from muomni_cli.commands import models, train_voice
 from muomni_cli.commands.train import train
 from muomni_cli.contract.speech import TextChunk, VoiceSettings
 from muomni_cli.core.errors import RequestError
@@ -87,7 +87,11 @@ def record(folder: Path) -> None:
 @pytest.fixture(scope="module")
 def trained(world: Path) -> RunFolder:
     """The run of the new voice."""
-    train("voice", "mine", list(FEW), init="small")
+    told: list[str] = []
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(train_voice, "say", told.append)
+        train("voice", "mine", list(FEW), init="small")
+    assert not [line for line in told if line.startswith("left out: ") and " of [[" in line], told
     return RunFolder(world / "runs" / "mine")
 
 
