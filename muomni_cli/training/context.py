@@ -198,15 +198,17 @@ class TrainingContext:
         """The recipe's encoder that can align, its config and its weights (None if untrained), from this run or the one
         in ``init_encoders``. RequestError if there is none, or it is not trained."""
         encoders, init = self.recipe.encoders, self.settings.init_encoders
-        modality = next((name for name, chosen in encoders.items() if _align_of(chosen.registered.part)), None)
+        able = [name for name, chosen in encoders.items() if _align_of(chosen.registered.part)]
+        modality = next(iter([*able, *init]), None)
         if modality is None:
             raise RequestError(
                 f"recipe {self.recipe.name} has no encoder that can align text with speech",
-                "add [encoders.audio] with one that can, and train it on the same speech",
+                "add [encoders.audio] with one that can, and train it on the same speech, or name a model with one: "
+                'train.talker.init_encoders={audio="MODEL"}',
             )
-        chosen = encoders[modality]
         if modality not in init and self._stands_in(modality):
-            return Evenly(chosen.config.sample_rate), chosen.config, None  # type: ignore[attr-defined]
+            config = encoders[modality].config
+            return Evenly(config.sample_rate), config, None  # type: ignore[attr-defined]
         run, command = self.run, self.command(modality)
         if modality in init:
             run = model_named(init[modality]).run()
@@ -218,7 +220,7 @@ class TrainingContext:
                 f"the {modality} encoder of {run.root} cannot align", "name another run in train.talker.init_encoders"
             )
         weights = weights_of(run, modality, command)
-        aligner = resolve(align, f"encoder {chosen.use}")(config)
+        aligner = resolve(align, f"encoder {registered.use}")(config)
         load_model(aligner, read_checkpoint(weights), ema=True)
         return _frozen(aligner, self.device), config, weights
 

@@ -14,6 +14,7 @@ from muomni_cli.nn.device import total_memory
 from muomni_cli.nn.lora import Adapters, add_adapters
 from muomni_cli.omni import OmniModel
 from muomni_cli.recipe import PartSpec
+from muomni_cli.recipe.model import is_frozen
 from muomni_cli.runs.checkpoint import build_part, build_without_memory, open_part
 from muomni_cli.runs.run import differences, part_entry
 from muomni_cli.training.base_model import PretrainedModel, load_pretrained, named_weights, start_weights
@@ -47,7 +48,7 @@ def _require_memory(chosen: PartSpec, entry: Mapping[str, Any], device: torch.de
     """RequestError if the part, its gradients and the optimizer's two averages need more memory than there is."""
     shapes = build_without_memory(chosen.registered, chosen.config, entry)
     count = sum(parameter.numel() for parameter in shapes.parameters())
-    needed, there = 4 * 4 * count, total_memory(device)
+    needed, there = (1 if is_frozen(chosen) else 4) * 4 * count, total_memory(device)
     if needed > there:
         part = chosen.registered.part
         raise RequestError(
@@ -78,7 +79,7 @@ def build_omni(context: TrainingContext) -> OmniModel:
     base = load_pretrained(settings.init)
     parts = {stage: _initial_part(stage, chosen, context, base) for stage, chosen in wanted.items()}
     thinker = parts.pop("thinker")
-    frozen = frozenset(name for name in parts if scale_of(f"encoders.{name}", settings.lr_scale) == 0)
+    frozen = _frozen(recipe.encoders, settings.lr_scale)
     omni = OmniModel(thinker, parts, frozen)
     omni.reset_projectors()
     _adapt(thinker, context)
@@ -86,6 +87,17 @@ def build_omni(context: TrainingContext) -> OmniModel:
         for modality in recipe.encoders.keys() - settings.init_encoders.keys():
             base.fill_projector(modality, omni.projectors[modality])
     return omni
+
+
+def _frozen(encoders: Mapping[str, PartSpec], scales: Mapping[str, float]) -> frozenset[str]:
+    """The encoders that the stage does not train. RequestError if the recipe says both."""
+    for name, chosen in encoders.items():
+        if is_frozen(chosen) and (scale := scale_of(f"encoders.{name}", scales, 0.0)):
+            raise RequestError(
+                f"[encoders.{name}] is frozen, and train.omni.lr_scale gives it a learning rate of {scale:g}",
+                f"set encoders.{name}.frozen=false, or leave the rate out",
+            )
+    return frozenset(n for n, c in encoders.items() if is_frozen(c) or scale_of(f"encoders.{n}", scales) == 0)
 
 
 def _initial_part(stage: str, chosen: PartSpec, context: TrainingContext, base: PretrainedModel | None) -> Any:
@@ -110,6 +122,16 @@ def _initial_part(stage: str, chosen: PartSpec, context: TrainingContext, base: 
         weights = named_weights(part, chosen) or weights
     elif base is not None and (taken := base.part(stage, chosen)):
         part, weights = taken
+    elif chosen.registered.part.objective is None:  # no stage of its own: its weights are those that it names
+        _require_memory(chosen, {}, context.device)
+        part = build_part(chosen.registered, chosen.config, {})
+        weights = named_weights(part, chosen)
+        if not weights:
+            raise RequestError(
+                f"[encoders.{stage}] has no weights, and nothing trains {chosen.use} before the stage omni",
+                f'name a checkpoint: encoders.{stage}.weights="FOLDER", or start with random ones: '
+                'train.omni.init="random"',
+            )
     else:
         command = f'muomni train {stage} {recipe.source}    or start from random weights: train.omni.init="random"'
         part, weights = open_part(context.run, stage, command)
