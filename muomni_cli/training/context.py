@@ -206,9 +206,9 @@ class TrainingContext:
                 "add [encoders.audio] with one that can, and train it on the same speech, or name a model with one: "
                 'train.talker.init_encoders={audio="MODEL"}',
             )
-        if modality not in init and self._stands_in(modality):
-            config = encoders[modality].config
-            return Evenly(config.sample_rate), config, None  # type: ignore[attr-defined]
+        if self._aligner_stands_in(modality):
+            mel = encoders[modality].config if able else self.codec().mel
+            return Evenly(mel.sample_rate), mel, None  # type: ignore[attr-defined]
         run, command = self.run, self.command(modality)
         if modality in init:
             run = model_named(init[modality]).run()
@@ -223,6 +223,17 @@ class TrainingContext:
         aligner = resolve(align, f"encoder {registered.use}")(config)
         load_model(aligner, read_checkpoint(weights), ema=True)
         return _frozen(aligner, self.device), config, weights
+
+    def _aligner_stands_in(self, modality: str) -> bool:
+        """Whether a dry run does without the aligning encoder, because it is not trained."""
+        if (named := self.settings.init_encoders.get(modality)) is None:
+            return self._stands_in(modality)
+        if not self.trial:
+            return False
+        try:
+            return model_named(named).run().checkpoint(modality) is None
+        except RequestError:
+            return True
 
     def understood(self, codec: Codec) -> dict[str, float]:
         """Word error rates of a few held-out recordings (``wer_original``) and of their resynthesis by ``codec``

@@ -14,6 +14,7 @@ from muomni_cli.api import Depth, EncoderPart, Factor, PartConfig, RequestError,
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Activation = Literal["gelu", "gelu_pytorch_tanh", "quick_gelu", "relu", "silu"]
+SIZES = ("d_model", "n_layers", "n_heads", "d_ff")  # the checkpoint's, which a recipe need not state
 IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 OPENAI = {"mean": (0.48145466, 0.4578275, 0.40821073), "std": (0.26862954, 0.26130258, 0.27577711)}
 
@@ -47,7 +48,7 @@ class PretrainedConfig(PartConfig):
             try:
                 values = _completed(values, settings_of(cls.family, expand_path(values["weights"])))
             except RequestError as error:
-                if not cls.model_fields.keys() <= values.keys():  # else a resolved recipe: it states everything itself
+                if not all(name in values for name in SIZES):  # a resolved recipe states them
                     raise ValueError(f"{error.what}; {error.fix}") from error
         # strict validation takes no lists of Python's for tuples
         return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
@@ -61,7 +62,7 @@ class PretrainedConfig(PartConfig):
 
 def _completed(values: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
     """A recipe's table with the settings of its checkpoint; ValueError if it states another size itself."""
-    for name in ("d_model", "n_layers", "n_heads", "d_ff"):
+    for name in SIZES:
         if name in values and values[name] != found[name]:
             raise ValueError(f"{name} of the checkpoint in {values['weights']} is {found[name]}: leave {name} out")
     return {**found, **values}
