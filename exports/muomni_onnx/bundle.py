@@ -13,7 +13,8 @@ Besides ``format``, ``checksum`` (:mod:`muomni_cli.core.checksums`) and ``name``
   that head
 - ``tokenizer``: kind, use, plugin, config, folder; null for a model without a Thinker; ``special_tokens``: name -> id
 - ``chat``: the default chat settings
-- ``files``: path -> SHA-256 of every other file
+- ``files``: path -> SHA-256 of every other file. ``voices/NAME/`` is the bundle of a voice that was added to the model,
+  with a Talker, codec and vocoder of its own
 - ``precision``: the default for all parts
 - ``provenance``: run, step of each checkpoint, recipe hash, training commit, versions, and ``data``: the sources of
   each list of the recipe with the licenses that it states; or ``untrained``

@@ -3,6 +3,7 @@ written only if all of them agree."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ import torch
 from muomni_cli.api import Graph, MuomniError, RequestError
 from muomni_cli.core.errors import __version__
 from muomni_cli.core.files import new_folder
+from muomni_cli.runs.run import VOICES
 from muomni_onnx.bundle import REFERENCE, open_bundle, write_manifest
 from muomni_onnx.genai import why_no_text, write_text_form
 from muomni_onnx.golden import absolute, case_arrays, relative
@@ -90,6 +92,10 @@ def export(
         described: dict[str, dict[str, Any]] = {}
         lines: list[ExportedGraph] = []
         saved: dict[str, Any] = {}
+        for name, voice in model.voices.items():
+            notify(f"exporting the voice {name}")
+            within = export(voice, folder / VOICES / name, precision=PrecisionPlan(chosen.rest), notify=notify)
+            lines += [dataclasses.replace(line, part=f"{name}:{line.part}") for line in within.lines]
         for part in parts:
             graphs = {}
             for graph in part.graphs:

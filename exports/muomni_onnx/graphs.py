@@ -7,7 +7,7 @@ import functools
 import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +136,7 @@ class Model:
     chat: Mapping[str, Any]  # default chat settings
     tokenizer: tuple[Tokenizer, Mapping[str, Any]] | None  # and its entry of ``model.json``; None: a model without text
     provenance: Mapping[str, Any]  # for the manifest
+    voices: Mapping[str, Model] = field(default_factory=dict)  # voices that were added to the model, by name
 
     def part(self, name: str) -> Exported | None:
         return next((part for part in self.parts if part.name == name), None)

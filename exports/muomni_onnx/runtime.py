@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property, partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, cast
 
 import numpy as np
@@ -17,10 +17,10 @@ from muomni_cli.contract.engine import Engine, GraphCall
 from muomni_cli.contract.models import Predictor, Transcriber
 from muomni_cli.contract.speech import CodecRunner, SpeechGenerator, VocoderRunner
 from muomni_cli.registry.registry import resolve
-from muomni_cli.runs.run import is_named, open_entry, run_arguments, use_of
+from muomni_cli.runs.run import VOICES, is_named, open_entry, run_arguments, use_of
 from muomni_onnx.alignment import alignment_of
 from muomni_onnx.backend import OnnxBackend, empty_state
-from muomni_onnx.bundle import BundleManifest, open_bundle
+from muomni_onnx.bundle import MANIFEST, BundleManifest, open_bundle
 from muomni_onnx.in_place import InPlaceBackend
 from muomni_onnx.sessions import CPU, Arrays, GraphSession, Value, cores, fetch, open_sessions, places
 
@@ -173,6 +173,13 @@ class OnnxModel:
                 return cast("Transcriber", self.runner(name))
         raise RequestError(f"{self.label} has no encoder that transcribes", "name another model with -m")
 
+    @cached_property
+    def voice_models(self) -> Mapping[str, OnnxModel]:
+        names = [PurePosixPath(name) for name in self._bundle.manifest["files"]]
+        there = [name for name in names if (name.parts[0], name.parts[2:]) == (VOICES, (MANIFEST,))]
+        opened = [open_bundle(self._bundle.trusted(str(name)).parent) for name in there]
+        return {one.root.name: OnnxModel(one, self._device, self._threads) for one in opened}
+
     def talker(self) -> SpeechGenerator:
         return cast("SpeechGenerator", self._speech("talker"))
 
@@ -205,6 +212,8 @@ class OnnxModel:
             self._in_places.clear()
             self._runners.clear()
             self._tokenizer = None
+        for one in self.voice_models.values():
+            one.close()
 
     def runner(self, part: str) -> Any:
         """What the part's declared ``runner`` builds around its graphs, built once. RequestError if the part or the

@@ -123,7 +123,8 @@ def model_of(trained: Trained, *, partial: bool = False) -> Model:
         raise RequestError(f"run {run.root} has trained nothing yet", f"train it: muomni train all {run.recipe_path}")
     tokenizer = (engine.tokenizer(), run.model()["parts"]["tokenizer"]) if THINKER in parts else None
     used = sorted({path for part in parts.values() for path in part.weights})
-    return Model(trained.name, list(parts.values()), engine.chat, tokenizer, _provenance(trained, used))
+    voices = {name: model_of(Trained(one, label=name)) for name, one in run.voices().items()}
+    return Model(trained.name, list(parts.values()), engine.chat, tokenizer, _provenance(trained, used), voices)
 
 
 def _own_encoder(engine: RunEngine, stage: str, fused: Exported | None) -> Exported | None:

@@ -17,6 +17,7 @@ from muomni_cli.api import RequestError
 from muomni_cli.contract.bundle import ExportedFile
 from muomni_cli.core.checksums import sha256
 from muomni_cli.core.files import parse_json, read_bytes, write_text
+from muomni_cli.runs.run import VOICES
 from muomni_web.onnxruntime_files import onnxruntime_files
 
 STATIC = Path(__file__).parent / "static"
@@ -57,12 +58,15 @@ def build(
     write_text(folder / LIST, json.dumps({"version": version, "files": sizes}, indent=1) + "\n")
     own = sum((folder / name).stat().st_size for name in files if name.startswith("bundle/"))
     says = f"the model takes {own / 1e6:.2f} MB; any server of files serves the folder: python -m http.server -d FOLDER"
+    if added := sorted({name.split("/")[1] for name in manifest["files"] if name.startswith(f"{VOICES}/")}):
+        says += f"; it does not speak with the voices that were added: {', '.join(added)}"
     return [ExportedFile("site", manifest.get("precision", "fp32"), 0.0, 0.0, says)]
 
 
 def _is_left_out(name: str) -> bool:
     """Whether a file of a bundle is for checks, or for other programs."""
-    return name in LEFT_OUT or name in ("thinker/text.onnx", "thinker/genai_config.json")
+    voice = name.partition("/")[0] == VOICES  # the scripts speak with the model's own voices alone
+    return voice or name in LEFT_OUT or name in ("thinker/text.onnx", "thinker/genai_config.json")
 
 
 def require_runnable(manifest: Mapping[str, Any]) -> None:

@@ -1,7 +1,8 @@
-"""``muomni data``: check, show, export, synthesize and download training data."""
+"""``muomni data``: check, show, export, synthesize, record and download training data."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -23,9 +24,10 @@ if TYPE_CHECKING:
     from muomni_cli.data.public_datasets import SetState
 
 SHOWN = 12  # labels listed at most
+METER = 40  # characters of a level meter
 
 app = typer.Typer(
-    no_args_is_help=True, help="Download public datasets; check, export or synthesize the data of a recipe."
+    no_args_is_help=True, help="Download public datasets; check, export, synthesize or record the data of a recipe."
 )
 
 
@@ -234,6 +236,44 @@ def synthesize(
         print_json(asdict(corpus) | {"path": str(corpus.path)})
     else:
         print(corpus.path)
+
+
+@app.command()
+def record(
+    script: Annotated[Path, typer.Argument(metavar="SCRIPT", help="Text file with a sentence a line.")],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="FOLDER", help="Folder of the recordings.")],
+    silence: Annotated[float, typer.Option(min=0.3, max=5, help="Seconds of silence that end a recording.")] = 1.0,
+    microphone: Annotated[str | None, typer.Option(help="Name or number of the microphone.")] = None,
+) -> None:
+    """Record a script by microphone, a WAV file per line, in the layout of LJSpeech.
+
+    Lines that were recorded before are left out, so that an interrupted recording goes on where it stopped.
+    """
+    from muomni_cli.voice.recording import ScriptFolder, record_script, script_lines
+    from muomni_cli.voice.recording import microphone as opened
+
+    lines, folder = script_lines(script), ScriptFolder.open(output)
+    with opened(microphone) as source:
+        say("read each line as you would speak; the recording ends by itself when you are silent")
+        made = record_script(lines, folder, source, silence=silence, ask=_ask, say=say, meter=_meter)
+    print(file=sys.stderr)
+    say(f"recorded {made:,} lines; {output} has {len(folder.texts):,} of {len(lines):,}")
+    say(f"next: muomni train voice {output} --init nano")
+    print(output)
+
+
+def _ask(question: str) -> str:
+    """The answer to a question on the terminal; the end of the input ends the recording."""
+    print(question, end="", file=sys.stderr, flush=True)
+    line = sys.stdin.readline()
+    return line.strip().lower() if line else "q"
+
+
+def _meter(level: float) -> None:
+    """Show a level in dB of full scale as a bar, on a terminal."""
+    if sys.stderr.isatty():
+        full = max(0, min(METER, round((level + 60) / 60 * METER)))
+        print(f"\r[{'#' * full}{' ' * (METER - full)}] {level:4.0f} dB ", end="", file=sys.stderr, flush=True)
 
 
 def _print(report: DataReport) -> None:

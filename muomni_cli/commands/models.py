@@ -68,6 +68,10 @@ def pack(
     ] = None,
     license: Annotated[str, typer.Option("--license", metavar="TEXT", help="License of the model.")] = "",
     half: Annotated[bool, typer.Option("--half", help="Store the weights of the run as fp16.")] = False,
+    voice: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=RUN", help="Add this voice, which `muomni train voice` made; repeatable."),
+    ] = None,
     without: Annotated[
         list[str] | None,
         typer.Option(
@@ -81,7 +85,14 @@ def pack(
     from muomni_cli.models.package import PackageOptions, pack
     from muomni_cli.models.package_run import size_of
 
-    packed = pack(model, output, PackageOptions(name, version, bundle, scores or (), license, half, without or ()))
+    voices = {}
+    for word in voice or ():
+        voice_name, equals, run = word.partition("=")
+        if not (voice_name and equals and run):
+            raise RequestError(f"--voice {word} names no voice and run", "write --voice NAME=RUN")
+        voices[voice_name] = run
+    options = PackageOptions(name, version, bundle, scores or (), license, half, without or (), voices)
+    packed = pack(model, output, options)
     say(f"wrote {output} ({size_of(output) / 1e6:.1f} MB); read its README.md, the public model card")
     say(f"next: pip install {output}    {uses(packed.name, packed.facts)[0]}")
 

@@ -155,6 +155,10 @@ def _print_part(entry: dict[str, Any]) -> None:
         print(f"file: {entry['path']}")
     elif entry["kind"] == ModelFiles.kind:
         print("\n".join(f"{field}: {entry[field]}" for field in ("bundle", "run", "card") if field in entry))
+    elif "size" in entry:
+        print(
+            f"license: {entry['license']}\nfiles: {', '.join(entry['paths'])}\nget it: muomni data get {entry['use']}"
+        )
     elif "check" in entry:
         print(f"check: {entry['check']}")
     elif "stages" in entry:

@@ -65,6 +65,7 @@ def tts(
     pieces = _pieces(text, file)
     speaker = voice_of(open_engine(model, CAN_SPEAK, device=device, threads=threads), vocoder)
     voice_settings = speaker.voice_settings(voice, speed)
+    speaker = speaker.of(voice)
     say(f"speaking with {speaker.label} and {speaker.vocoder_name}")
     speech = SpeechStats(speaker.sample_rate)
     with audio_output.open(speaker.sample_rate) as write:
@@ -90,7 +91,7 @@ def tts(
             "cut": speech.cut,
             "skipped": speech.skipped,
             "words": timed(speech.words),
-            "voice": voice or next(iter(speaker.talker.voices), None),
+            "voice": voice or next(iter(speaker.names), None),
             "seed": seed,
             "model": speaker.label,
             "vocoder": speaker.vocoder_name,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from muomni_cli.commands.train_voice import VOICE, train_voice, voice_request
 from muomni_cli.core.console import print_json, say
 from muomni_cli.core.errors import RequestError
 
@@ -23,8 +24,11 @@ if TYPE_CHECKING:
 
 
 def train(
-    stage: Annotated[str, typer.Argument(help="Stage to train: tokenizer, thinker, ..., or all.")],
-    recipe: Annotated[str, typer.Argument(help="Recipe file, or a name from `muomni recipes list`.")],
+    stage: Annotated[str, typer.Argument(help="Stage to train: tokenizer, thinker, ..., all, or voice.")],
+    recipe: Annotated[
+        str,
+        typer.Argument(help="Recipe file, or a name from `muomni recipes list`; for a voice the folder of its clips."),
+    ],
     overrides: Annotated[
         list[str] | None,
         typer.Argument(
@@ -37,6 +41,9 @@ def train(
     ] = "",
     run: Annotated[
         str, typer.Option(metavar="NAME", help="Run folder under runs/ (default: the name of the recipe).")
+    ] = "",
+    voice: Annotated[
+        str, typer.Option(metavar="NAME", help="With the stage voice: name of the new voice (default: mine).")
     ] = "",
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue a run from its last checkpoint, with the run's own recipe.")
@@ -70,10 +77,19 @@ def train(
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="With --dry-run: print JSON.")] = False,
 ) -> None:
-    """Train one stage of a recipe, or all of them."""
+    """Train one stage of a recipe, or all of them; or a new voice, from a folder of clips and their texts."""
     _check_options(stage, jobs, resume=resume, force=force, dry_run=dry_run, json=json)
     _check_devices(devices, max_restarts, jobs=jobs, dry_run=dry_run)
     _set_environment()
+    if stage == VOICE:
+        if devices > 1 or dry_run or profile:
+            raise RequestError("the stage voice has no --devices, --dry-run and --profile", "leave them out")
+        train_voice(voice_request(recipe, init, run, voice, overrides or []), resume=resume, force=force)
+        return
+    if voice:
+        raise RequestError(
+            f"--voice names a new voice, and {stage} trains none", "leave it out, or: muomni train voice"
+        )
     overrides = [*(overrides or []), *([f"init={jsonlib.dumps(init)}"] if init else [])]
     words = of_stage(overrides, stage)
     asked, folder = _opened(recipe, words, run, resume=resume)

@@ -146,7 +146,8 @@ class EncoderPart(Part):
             ``transcribe``.
         bench_inputs: ``bench_inputs(config) -> Mapping[str, numpy array]``: named inputs for ``muomni bench encode``;
             the first is also used to measure training.
-        align: ``align(config) -> Aligner``: the encoder with its head, if it can align a text with its audio.
+        align: ``align(config) -> Aligner``: the encoder with its head, if it can align a text with its audio. What
+            ``runner`` makes then is an :class:`Aligner`, too.
         max_context_fraction: largest fraction of the Thinker's context for tokens of this modality in a conversation.
         truncatable: tokens are in temporal order, so an input that is too long can be truncated.
     """

@@ -105,6 +105,10 @@ class Engine(Protocol):
     def talker(self) -> SpeechGenerator:
         """The Talker. RequestError if there is none."""
 
+    @property
+    def voice_models(self) -> Mapping[str, Engine]:
+        """Voices that were added to the model, each with a Talker, codec and vocoder of its own, by name."""
+
     def codec(self) -> CodecRunner:
         """The codec. RequestError if there is none."""
 

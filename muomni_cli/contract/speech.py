@@ -299,13 +299,17 @@ class CharSpan:
 
 
 class Aligner(Protocol):
-    """An encoder with the head that its own stage trains, which aligns text with its audio (``EncoderPart.align``).
-    Also an ``nn.Module``, in evaluation mode."""
+    """An encoder with the head that its own stage trains, which aligns text with its audio. From ``EncoderPart.align``
+    it is also an ``nn.Module``, in evaluation mode; from ``EncoderPart.runner`` it needs no PyTorch."""
 
     def align(self, inputs: Sequence[NDArray[Any]], texts: Sequence[str]) -> list[list[CharSpan] | None]:
         """Inputs, as ``EncoderPart.read`` returns them, and their transcripts -> times of all characters that it can
         spell, in order and without a gap between the first and the last. None for a text that does not fit its audio.
         """
+
+    def fit(self, inputs: NDArray[Any], texts: Sequence[str]) -> list[float]:
+        """How well each text fits one input: log-probability per character, relative to what is heard best, at most
+        about 0. ``-inf`` for a text that the input is too short for, or of which no character can be spelled."""
 
 
 class SpokenExamples(Protocol):

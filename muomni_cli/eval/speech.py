@@ -190,7 +190,7 @@ class SpeechEvaluation:
         """Samples of the text, and whether it was cut short, in the voice called ``name`` or else the first."""
         voice = self._voice
         speech, sampling = SpeechStats(voice.sample_rate), SpeechSampling(seed=self._recipe.seed)
-        settings = voice.voice_settings(name if name in voice.talker.voices else None)
+        settings = voice.voice_settings(name if name in voice.names else None)
         pieces = list(voice.say([TextChunk(text)], settings, sampling, speech))
         return np.concatenate(pieces) if pieces else np.zeros(0, np.float32), speech.cut
 

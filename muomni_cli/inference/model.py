@@ -133,7 +133,7 @@ class Model:
     @property
     def voices(self) -> list[str]:
         """Voice names; empty for a single unnamed voice. RequestError if the model does not speak."""
-        return [name for name in self.voice().talker.voices if name]
+        return [name for name in self.voice().names if name]
 
     @property
     def sample_rate(self) -> int:

@@ -6,8 +6,8 @@ import json
 import re
 import shutil
 import tomllib
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from muomni_cli.core.errors import RequestError, __version__
 from muomni_cli.core.files import new_folder, write_json, write_text
 from muomni_cli.models.locate import BundleFolder, ModelRef, bundle_at, model_named
 from muomni_cli.models.model_card import ModelCardInfo, card, read_scores
-from muomni_cli.models.package_run import abilities, describe, pack_run, parts_of, weights_of
+from muomni_cli.models.package_run import abilities, describe, pack_run, parts_of, require_voice, weights_of
 from muomni_cli.registry.loading import PluginInfo
 from muomni_cli.runs.run import RunFolder, differences, open_entry
 
@@ -80,15 +80,17 @@ class PackageOptions:
     license: str = ""  # of the model, in one line
     half: bool = False  # store the run's weights as fp16
     without: Sequence[str] = ()  # encoders whose own stages are left out
+    voices: Mapping[str, str] = field(default_factory=dict)  # voices to add, by name: runs that speak with them
 
 
 def pack(spec: str, output: Path, options: PackageOptions) -> ModelCardInfo:
     """Write the package of a model to a new folder; returns its card. RequestError if the model, an option or
     ``output`` is unsuitable; MuomniError if the disk is full."""
     found = _found(spec, options)
+    added = _voices(found, options)
     if found.installed is not None and not options.license:
         options = replace(options, license=found.installed.part.license)
-    roots = [one.root.resolve() for one in (found.folder, found.bundle) if one is not None]
+    roots = [one.root.resolve() for one in (found.folder, found.bundle, *added.values()) if one is not None]
     own = found.folder.model()["name"] if found.folder else roots[0].name
     name = options.name or re.sub(r"[^a-z0-9]+", "-", str(own).lower()).strip("-")
     if not NAME.fullmatch(name):
@@ -103,7 +105,7 @@ def pack(spec: str, output: Path, options: PackageOptions) -> ModelCardInfo:
         inside = folder / "src" / module
         run = bundle = None
         if found.folder is not None:
-            pack_run(found.folder, inside / "run", half=options.half, without=options.without)
+            pack_run(found.folder, inside / "run", half=options.half, without=options.without, voices=added)
             run = RunFolder(inside / "run")
         if found.bundle is not None:
             shutil.copytree(found.bundle.root, inside / "bundle")
@@ -158,6 +160,21 @@ def _found(spec: str, options: PackageOptions) -> ModelRef:
                     f"export the run: muomni export --onnx -m {run} -o FOLDER",
                 )
     return found
+
+
+def _voices(found: ModelRef, options: PackageOptions) -> dict[str, RunFolder]:
+    """The runs of the voices to add. RequestError if they cannot be added to the model."""
+    runs = {name: model_named(spec).run() for name, spec in options.voices.items()}
+    if not runs:
+        return {}
+    if found.folder is None or found.bundle is not None:
+        fix = "name a run without a bundle, and export it with the voices: muomni export --onnx"
+        raise RequestError("voices are added to a run, and this model has a bundle", fix)
+    for name, run in runs.items():
+        if not NAME.fullmatch(name):
+            raise RequestError(f"{name!r} is not a valid name of a voice", "use lowercase letters, digits and -")
+        require_voice(run, name, found.folder)
+    return runs
 
 
 def _doc(packed: ModelRef) -> str:

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import suppress
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ from muomni_cli.recipe import load_recipe
 from muomni_cli.recipe.write import sources_of
 from muomni_cli.runs.digests import require_tensors, seal_checkpoint, write_digests
 from muomni_cli.runs.references import KEY
-from muomni_cli.runs.run import RunFolder, checkpoint_metadata, open_entry, read_header, read_lock
+from muomni_cli.runs.run import VOICES, RunFolder, checkpoint_metadata, open_entry, read_header, read_lock
 
 HOMES = frozenset({"home", "root", "Users", "mnt", "media", "Volumes", "data", "scratch", "tmp"})
 """Usual first folders of local paths. A path under none of these, whose first folder does not exist here (such as the
@@ -148,8 +149,29 @@ def weights_of(run: RunFolder, without: Collection[str] = ()) -> dict[str, Path]
     return found
 
 
-def pack_run(run: RunFolder, target: Path, *, half: bool, without: Collection[str] = ()) -> None:
-    """Write the packaged form of ``run`` to a new folder; ``without`` and errors as of :func:`weights_of`."""
+def require_voice(run: RunFolder, name: str, base: RunFolder) -> None:
+    """RequestError unless ``run`` speaks with the voice ``name``, and it can be added to the model ``base``."""
+    entries = run.model()["parts"]
+    missing = next((part for part in ("codec", "talker") if part not in entries or run.checkpoint(part) is None), None)
+    if missing is not None:
+        raise RequestError(f"run {run.root} has no trained {missing}", "name a run that muomni train voice made")
+    names = list(entries["talker"].get("voices", []))
+    if name not in names:
+        raise RequestError(f"run {run.root} has no voice {name!r}", f"its voices: {', '.join(names) or 'one unnamed'}")
+    if name in [*base.model()["parts"].get("talker", {}).get("voices", []), *base.voices()]:
+        raise RequestError(f"{base.root} has a voice {name!r} already", "train the new one under another name")
+
+
+def pack_run(
+    run: RunFolder,
+    target: Path,
+    *,
+    half: bool,
+    without: Collection[str] = (),
+    voices: Mapping[str, RunFolder] = MappingProxyType({}),
+) -> None:
+    """Write the packaged form of ``run`` to a new folder, with its voices and further ones; ``without`` and errors as
+    of :func:`weights_of`."""
     weights = weights_of(run, without)
     for stage, name, entry in parts_of(run):
         if KEY in entry and stage in weights:
@@ -172,6 +194,8 @@ def pack_run(run: RunFolder, target: Path, *, half: bool, without: Collection[st
         if stage != TOKENIZER:  # its folder is copied unchanged
             entry["weights"] = f"{stage}/{weights[stage].name}" if stage in weights else ""
     write_sealed_json(target / run.model_path.name, model)
+    for name, voice in {**run.voices(), **voices}.items():
+        pack_run(voice, target / VOICES / name, half=half)
     write_digests(target)
 
 
@@ -227,6 +251,7 @@ def abilities(run: RunFolder | None, bundle: Engine | None) -> dict[str, Any]:
         entries, modalities = dict(bundle.parts), list(bundle.modalities)
     thinks, speaks = THINKER in entries, entries.keys() >= {"talker", "codec"}
     heads: list[Mapping[str, Any]] = [] if bundle is None else list(bundle.heads.values())
+    added = [] if bundle is None else list(bundle.voice_models)
     if run is not None:
         own = [(stage, entry) for stage, _, entry in parts_of(run) if stage != OMNI]
         heads = [entry for stage, entry in own if entry["kind"] == EncoderPart.kind and run.checkpoint(stage)]
@@ -243,7 +268,9 @@ def abilities(run: RunFolder | None, bundle: Engine | None) -> dict[str, Any]:
         "takes": takes,
         "gives": gives,
         "transcribes": hears,
-        "voices": list(entries["talker"].get("voices", [])) if speaks else [],
+        "voices": [*entries["talker"].get("voices", []), *(run.voices() if run is not None else added)]
+        if speaks
+        else [],
         "context": (int(entries[THINKER]["config"].get("ctx_len", 0)) if thinks else 0) or None,
     }
 
@@ -283,9 +310,16 @@ def learned_from(run: RunFolder | None, bundle: Engine | None) -> dict[str, list
     """The training data by list, as far as it is recorded; empty if a plugin that declares a source is missing."""
     if run is not None and run.recipe_path.is_file():
         with suppress(RequestError):
-            return sources_of(load_recipe(str(run.recipe_path)))
+            return sources_of(load_recipe(str(run.recipe_path))) | _learned_by_voices(run)
     data: dict[str, list[dict[str, str]]] = dict(bundle.provenance.get("data", {})) if bundle is not None else {}
     return data
+
+
+def _learned_by_voices(run: RunFolder) -> dict[str, list[dict[str, str]]]:
+    """The recordings of voices that were added."""
+    recipes = {name: voice.recipe_path for name, voice in run.voices().items() if voice.recipe_path.is_file()}
+    found = {name: sources_of(load_recipe(str(path))).get(SPEECH) for name, path in recipes.items()}
+    return {f"voice {name}": sources for name, sources in found.items() if sources}
 
 
 def size_of(root: Path) -> int:

@@ -115,6 +115,10 @@ class RunEngine(TorchEngine):
                     found[stage] = entry
         return found
 
+    @cached_property
+    def voice_models(self) -> Mapping[str, RunEngine]:
+        return {name: RunEngine(run, device=str(self.device)) for name, run in self.run.voices().items()}
+
     def verify(self) -> int:
         return verify(self.run.root) if (self.run.root / DIGESTS).is_file() else 0
 

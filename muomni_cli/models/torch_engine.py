@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from muomni_cli.audio.mel import encode_waves
 from muomni_cli.contract.declarations import Part
-from muomni_cli.contract.engine import GraphCall
+from muomni_cli.contract.engine import Engine, GraphCall
 from muomni_cli.contract.models import Predictor, Tokenizer, Transcriber
 from muomni_cli.contract.speech import ArrayStream, Codec, MelConfig, SpeechGenerator, TensorStream, Vocoder
 from muomni_cli.core.errors import RequestError
@@ -83,6 +83,10 @@ class TorchEngine(ABC):
 
     @property
     def heads(self) -> Mapping[str, Mapping[str, Any]]:
+        return {}
+
+    @property
+    def voice_models(self) -> Mapping[str, Engine]:
         return {}
 
     @property
@@ -166,6 +170,8 @@ class TorchEngine(ABC):
 
     def close(self) -> None:
         self._modules.clear()
+        for one in self.voice_models.values():
+            one.close()
 
     def _once(self, name: str, build: Callable[[], Any]) -> Any:
         """The module ``name``, built on first use: evaluation mode, no gradients, on the device."""

@@ -39,6 +39,7 @@ PACKAGES = ("muomni", "torch", "numpy", "tokenizers", "safetensors", "pydantic",
 LOCKS_FILES = os.name == "posix"  # without file locks, users must not train one run twice at the same time
 BEST, LAST = "best.safetensors", "last.safetensors"  # checkpoints of a stage: of the best validation, of the last step
 KEPT = re.compile(r"step-(\d{6,})\.safetensors")  # others that are kept
+VOICES = "voices"  # folder in a run with the runs of voices that were added to it
 FORMAT = 1  # of checkpoints
 ENTRY = "muomni"  # key of the header in a checkpoint's metadata
 ARGUMENTS: dict[str, Callable[[Any], Any]] = {  # ``build`` argument -> its constructor from JSON
@@ -293,6 +294,11 @@ class RunFolder:
                 f"could not write {folder}: {error.strerror or error}",
                 "free some space or check the folder's permissions, then run the same command again",
             ) from error
+
+    def voices(self) -> dict[str, RunFolder]:
+        """The runs of the voices that were added to this one, by name."""
+        found = sorted((self.root / VOICES).glob("*/model.json"))
+        return {path.parent.name: RunFolder(path.parent) for path in found}
 
     def checkpoint(self, stage: str) -> Path | None:
         """The checkpoint of a stage: the best, else the last; None if there is none."""

@@ -31,13 +31,13 @@ from muomni_cli.data.text import TextData, open_text
 from muomni_cli.generation.loop import Request, Sampling, TextStream, generate
 from muomni_cli.generation.torch_backend import TorchBackend
 from muomni_cli.models.locate import model_named
-from muomni_cli.recipe.model import OMNI, SPEECH
+from muomni_cli.recipe.model import OMNI, SPEAKING, SPEECH
 from muomni_cli.registry.registry import get_registry, resolve
 from muomni_cli.runs.checkpoint import build_aside, fresh_codec, load_model, open_part, read_checkpoint, weights_of
-from muomni_cli.runs.run import RunFolder, code_shape
+from muomni_cli.runs.run import RunFolder, code_shape, open_entry
 from muomni_cli.speech.asr import OTHERS
 from muomni_cli.speech.wer import NO_VOCODER_MESSAGE, wer_evaluator
-from muomni_cli.training.base_model import load_pretrained
+from muomni_cli.training.base_model import PretrainedModel, load_pretrained
 from muomni_cli.training.distributed.strategy import Strategy
 
 if TYPE_CHECKING:
@@ -94,9 +94,10 @@ class TrainingContext:
 
     @cached_property
     def _tokenizer(self) -> Tokenizer:
-        if self.stage in ("thinker", OMNI) and self.run.status("tokenizer") != "finished":
-            base = load_pretrained(self.settings.init, self.stage)
-            if base is not None:  # it is copied when the training begins, and not in a dry run
+        if self.run.status("tokenizer") != "finished":
+            base = load_pretrained(self.settings.init, self.stage) if self.stage in ("thinker", OMNI) else None
+            base = base or self._base_thinks()
+            if base is not None:  # it is copied when the training of a Thinker begins, and not in a dry run
                 return base.tokenizer(self.recipe)
         missing = self.run.status("tokenizer") == "missing" and self.recipe.tokenizer is not None
         if missing and self.learn_tokenizer is not None:
@@ -167,11 +168,21 @@ class TrainingContext:
     def _thinker(self) -> Thinker:
         chosen = self.recipe.thinker
         thinker: Thinker
-        if chosen is not None and self._stands_in("thinker"):
+        base = self._base_thinks()
+        if chosen is not None and base is not None:
+            thinker = cast("Thinker", base.own_part("thinker", chosen)[0])
+        elif chosen is not None and self._stands_in("thinker"):
             thinker = build_aside(chosen.registered, chosen.config, {"vocab_size": self.tokenizer().vocab_size})
         else:
             thinker = self._open_part("thinker")
         return _frozen(thinker, self.device)
+
+    def _base_thinks(self) -> PretrainedModel | None:
+        """The model that a stage of speech starts from, if this run has no Thinker of its own: the Thinker and the
+        tokenizer are those of that model."""
+        if self.stage not in SPEAKING or self.run.status("thinker") != "missing":
+            return None
+        return load_pretrained(self.settings.init, self.stage)
 
     def speech(self, spell: Callable[[str], str]) -> SpeechData:
         """The recipe's speech as codes of the trained codec, with the time of every character of its text. ``spell``:
@@ -195,8 +206,8 @@ class TrainingContext:
         return speech
 
     def _open_aligner(self) -> tuple[Aligner, Any, Path | None]:
-        """The recipe's encoder that can align, its config and its weights (None if untrained), from this run or the one
-        in ``init_encoders``. RequestError if there is none, or it is not trained."""
+        """The recipe's encoder that can align, its config and its weights (None if untrained), from this run or the
+        model in ``init_encoders``. RequestError if there is none, or it is not trained."""
         encoders, init = self.recipe.encoders, self.settings.init_encoders
         able = [name for name, chosen in encoders.items() if _align_of(chosen.registered.part)]
         modality = next(iter([*able, *init]), None)
@@ -209,20 +220,9 @@ class TrainingContext:
         if self._aligner_stands_in(modality):
             mel = encoders[modality].config if able else self.codec().mel
             return Evenly(mel.sample_rate), mel, None  # type: ignore[attr-defined]
-        run, command = self.run, self.command(modality)
         if modality in init:
-            run = model_named(init[modality]).run()
-            command = f"muomni train {modality} {run.recipe_path} --run {run.name}"
-        registered, config, _ = run.part(modality, command)
-        align = _align_of(registered.part)
-        if align is None:
-            raise RequestError(
-                f"the {modality} encoder of {run.root} cannot align", "name another run in train.talker.init_encoders"
-            )
-        weights = weights_of(run, modality, command)
-        aligner = resolve(align, f"encoder {registered.use}")(config)
-        load_model(aligner, read_checkpoint(weights), ema=True)
-        return _frozen(aligner, self.device), config, weights
+            return aligner_of(init[modality], modality, self.device)
+        return _trained_aligner(self.run, modality, self.command(modality), self.device)
 
     def _aligner_stands_in(self, modality: str) -> bool:
         """Whether a dry run does without the aligning encoder, because it is not trained."""
@@ -306,6 +306,35 @@ def _align_of(part: Any) -> str | None:
     return part.align if isinstance(part, EncoderPart) else None
 
 
+def aligner_of(model: str, modality: str, device: torch.device) -> tuple[Aligner, Any, Path]:
+    """The encoder of a model that aligns, its config, and the file that identifies its weights: that of its run, or of
+    its bundle if only that has the head. RequestError if there is none, or it is not trained."""
+    found = model_named(model)
+    trained = found.folder is not None and found.folder.checkpoint(modality) is not None
+    if found.bundle is not None and not trained:
+        engine = found.bundle.open("cpu")
+        if modality in engine.heads:
+            registered, config = open_entry(engine.heads[modality])
+            if _align_of(registered.part):
+                aligner = cast("Aligner", engine.transcriber())
+                return aligner, config, found.bundle.root / found.bundle.runtime.marker
+    run = found.run()
+    return _trained_aligner(run, modality, f"muomni train {modality} {run.recipe_path} --run {run.name}", device)
+
+
+def _trained_aligner(run: RunFolder, modality: str, command: str, device: torch.device) -> tuple[Aligner, Any, Path]:
+    registered, config, _ = run.part(modality, command)
+    align = _align_of(registered.part)
+    if align is None:
+        raise RequestError(
+            f"the {modality} encoder of {run.root} cannot align", "name another run in train.talker.init_encoders"
+        )
+    weights = weights_of(run, modality, command)
+    aligner = resolve(align, f"encoder {registered.use}")(config)
+    load_model(aligner, read_checkpoint(weights), ema=True)
+    return _frozen(aligner, device), config, weights
+
+
 class Evenly:
     """An :class:`muomni_cli.contract.speech.Aligner` for dry runs: every character takes equally long."""
 
@@ -314,6 +343,9 @@ class Evenly:
 
     def align(self, waves: Sequence[NDArray[np.float32]], texts: Sequence[str]) -> list[list[CharSpan] | None]:
         return [[CharSpan(0, len(text), 0.0, len(wave) / self._rate)] for wave, text in zip(waves, texts, strict=True)]
+
+    def fit(self, wave: NDArray[np.float32], texts: Sequence[str]) -> list[float]:  # noqa: ARG002
+        return [0.0] * len(texts)
 
 
 def _fingerprint(weights: Path) -> str:

@@ -92,7 +92,7 @@ class ModelSynthesizer:
         weights = Path(engine.source("talker"))
         self.name = f"{weights.resolve()}:{weights.stat().st_mtime_ns}"  # retrained weights are another speaker
         self._settings = self._voice.voice_settings(voice)
-        names = self._voice.talker.voices
+        names = self._voice.names
         self.voice = voice or (names[0] if names else weights.resolve().parent.parent.name)
 
     def say(self, text: str) -> bytes:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -150,6 +150,7 @@ class Voice:
         label: name for messages.
         vocoder_name: name of the vocoder.
         temperature: default sampling temperature; 0 is greedy.
+        added: opens voices that were added to the model, by name, each at the same sample rate.
     """
 
     talker: SpeechGenerator
@@ -159,10 +160,22 @@ class Voice:
     label: str
     vocoder_name: str
     temperature: float = 0.0
+    added: Mapping[str, Callable[[], Voice]] = field(default_factory=dict)
+
+    @property
+    def names(self) -> list[str]:
+        """The names of all voices, the default one first."""
+        return [*self.talker.voices, *(name for name in self.added if name not in self.talker.voices)]
+
+    def of(self, name: str | None) -> Voice:
+        """What speaks with the voice of that name: this, or a voice that was added."""
+        if name is None or name not in self.added or name in self.talker.voices:
+            return self
+        return self.added[name]()
 
     def voice_settings(self, voice: str | None = None, speed: float = 1.0) -> VoiceSettings:
         """Validated voice settings. RequestError if there is no such voice, or the speed is out of range."""
-        names = list(self.talker.voices)
+        names = self.names
         if voice is not None and voice not in names:
             listed = f"its voices: {', '.join(names)}" if names else "this model has one unnamed voice"
             raise RequestError(f"this model has no voice {voice!r}", did_you_mean(voice, names, listed))
@@ -179,6 +192,9 @@ class Voice:
     ) -> Iterator[NDArray[np.float32]]:
         """Samples (n,), full scale 1, as soon as they are computed; ``pieces`` is consumed lazily. The result depends
         on the text, not on how it is split. ``speech`` is updated before samples are yielded."""
+        if (other := self.of(voice_settings.voice)) is not self:
+            yield from other.say(pieces, voice_settings, sampling, speech)
+            return
         speech = speech or SpeechStats(self.sample_rate)
         speech.report.spans.clear()
         speech.report.words.clear()
@@ -247,7 +263,18 @@ def voice_of(engine: Engine, vocoder: str | None = None) -> Voice:
     temperature = float(engine.parts["talker"]["config"].get("temperature", 0.0))
     codec, label = engine.codec(), engine.source("talker")
     rate, frame_samples = codec.mel.sample_rate, codec.frame * codec.mel.hop
-    return Voice(talker, partial(codes_to_audio, engine, name), rate, frame_samples, label, name, temperature)
+    sounds = partial(codes_to_audio, engine, name)
+    added = {voice: cache(partial(_added_voice, one, voice, rate)) for voice, one in engine.voice_models.items()}
+    return Voice(talker, sounds, rate, frame_samples, label, name, temperature, added)
+
+
+def _added_voice(engine: Engine, name: str, rate: int) -> Voice:
+    """The voice of a model that was added to another one, which has ``rate``. RequestError if it does not fit."""
+    voice = voice_of(engine)
+    if voice.sample_rate != rate:
+        what = f"the voice {name} has {voice.sample_rate} samples a second, and the model that it was added to {rate}"
+        raise RequestError(what, f"speak with that voice's own run: -m {engine.label.removeprefix('run ')}")
+    return voice
 
 
 def codes_to_audio(engine: Engine, vocoder: str | None = None, speed: float = 1.0) -> Chain:

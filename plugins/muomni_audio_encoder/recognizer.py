@@ -6,7 +6,6 @@ Shapes: B batch, N samples, T tokens, W width, C classes, L characters of all ro
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -15,12 +14,10 @@ import torch.nn.functional as F  # noqa: N812
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from muomni_audio_encoder import ctc, model
-from muomni_audio_encoder.ctc import BLANK, Alphabet, Mark, Spelled, align, marks, needed
+from muomni_audio_encoder import model
+from muomni_audio_encoder.ctc import BLANK, Alphabet, Mark, align, marks, needed
 from muomni_audio_encoder.plugin import AudioEncoderConfig
 from muomni_audio_encoder.runtime import Transcription
-from muomni_audio_encoder.voice_activity import at_level
-from muomni_cli.api import CharSpan
 
 
 def alignments(scores: Tensor, lengths: Sequence[int], texts: Sequence[Sequence[int]]) -> list[list[Mark]]:
@@ -60,7 +57,7 @@ def padded(waves: Sequence[NDArray[np.float32]]) -> Tensor:
 
 class Recognizer(nn.Module, Transcription):
     """(B,N) waveforms -> (B,T,C) log-probabilities of characters and the blank. Also a
-    :class:`muomni_cli.contract.models.PredictorModule` and :class:`muomni_cli.contract.speech.Aligner`."""
+    :class:`muomni_cli.contract.models.PredictorModule`."""
 
     def __init__(self, encoder: model.AudioEncoder) -> None:
         super().__init__()
@@ -87,34 +84,6 @@ class Recognizer(nn.Module, Transcription):
         """(N,) samples each -> (T,C) scores each, in one batch."""
         scores, lengths = self(padded(inputs).to(self.head.weight.device), [len(wave) for wave in inputs])
         return [row[:length] for row, length in zip(scores.cpu().numpy(), lengths, strict=True)]
-
-    def align(self, inputs: Sequence[NDArray[np.float32]], texts: Sequence[str]) -> list[list[CharSpan] | None]:
-        """Spans as in :mod:`muomni_audio_encoder.ctc`; silence before the first and after the last character is in
-        none."""
-        said = [self.alphabet.places(text) for text in texts]
-        found: list[list[CharSpan] | None] = [None if row else [] for row in said]
-        classes = [self.alphabet.classes_of(one.character for one in row) for row in said]
-        tokens = [self.config.num_tokens(len(wave)) for wave in inputs]
-        possible = [row for row in range(len(texts)) if 0 < needed(classes[row]) <= tokens[row]]
-        heard = self.hear_all([at_level(self.config, inputs[row]) for row in possible]) if possible else []
-        for row, scores in zip(possible, heard, strict=True):
-            found[row] = self._timed(scores, inputs[row], texts[row], said[row])
-        return found
-
-    def _timed(
-        self, scores: NDArray[np.float32], wave: NDArray[np.float32], text: str, said: Sequence[Spelled]
-    ) -> list[CharSpan]:
-        classes = self.alphabet.classes_of(one.character for one in said)
-        # A token's convolutions are centered on the first of its frames, and a frame on its first sample.
-        centers = ctc.places(scores, classes) * self.config.shortest / self.config.sample_rate
-        spaces = np.array([one.character == " " for one in said])
-        marked = np.array([not text[one.begin : one.end].isspace() for one in said])
-        edges = ctc.edges(centers, spaces, marked, ctc.quiet(wave, self.config.sample_rate))
-        spans: list[CharSpan] = []
-        for one, (since, until) in zip(said, pairwise(edges.tolist()), strict=True):
-            whole = spans.pop().start if spans and spans[-1].start_char == one.begin else since  # a ligature
-            spans.append(CharSpan(one.begin, one.end, whole, until))
-        return spans
 
 
 def build(config: AudioEncoderConfig) -> Recognizer:

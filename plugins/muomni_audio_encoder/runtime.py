@@ -12,18 +12,19 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from itertools import groupby
+from itertools import groupby, pairwise
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from muomni_audio_encoder import ctc
 from muomni_audio_encoder.commands import CommandDecoder, said
-from muomni_audio_encoder.ctc import BLANK, Alphabet, Mark, align, choose, greedy, prefix_beam
+from muomni_audio_encoder.ctc import BLANK, Alphabet, Mark, Spelled, align, choose, greedy, needed, prefix_beam
 from muomni_audio_encoder.plugin import AudioEncoderConfig
-from muomni_audio_encoder.voice_activity import prepared
-from muomni_cli.api import GraphFn, RequestError, Word
+from muomni_audio_encoder.voice_activity import at_level, prepared
+from muomni_cli.api import CharSpan, GraphFn, RequestError, Word
 from muomni_cli.structured_output.command_grammar import Command
 
 WINDOW = 20.0  # length of a window in seconds
@@ -186,8 +187,9 @@ def words_of(marks: Iterable[Mark], alphabet: Alphabet, seconds: float) -> Itera
 
 
 class Transcription(ABC):
-    """What follows from scores alone: a :class:`muomni_cli.contract.models.Transcriber` and
-    :class:`muomni_cli.contract.models.Predictor`, with or without PyTorch."""
+    """What follows from scores alone: a :class:`muomni_cli.contract.models.Transcriber`, a
+    :class:`muomni_cli.contract.models.Predictor` and a :class:`muomni_cli.contract.speech.Aligner`, with or without
+    PyTorch."""
 
     config: AudioEncoderConfig
     alphabet: Alphabet
@@ -262,6 +264,49 @@ class Transcription(ABC):
             return [self.spelled(greedy(scores)) for scores in heard]
         texts = [self.alphabet.encode(choice) for choice in choices]
         return [choices[choose(scores, texts)] for scores in heard]
+
+    def align(self, inputs: Sequence[NDArray[np.float32]], texts: Sequence[str]) -> list[list[CharSpan] | None]:
+        """Spans as in :mod:`muomni_audio_encoder.ctc`; silence before the first and after the last character is in
+        none."""
+        said = [self.alphabet.places(text) for text in texts]
+        found: list[list[CharSpan] | None] = [None if row else [] for row in said]
+        classes = [self.alphabet.classes_of(one.character for one in row) for row in said]
+        possible = [row for row in range(len(texts)) if self._has_room(inputs[row], classes[row])]
+        heard = self.hear_all([at_level(self.config, inputs[row]) for row in possible]) if possible else []
+        for row, scores in zip(possible, heard, strict=True):
+            found[row] = self._timed(scores, inputs[row], texts[row], said[row])
+        return found
+
+    def fit(self, inputs: NDArray[np.float32], texts: Sequence[str]) -> list[float]:
+        """Log-probability over all alignments, relative to that of the likeliest class of every token."""
+        scores = self.hear_all([at_level(self.config, inputs)])[0].astype(np.float64)
+        classes = [self.alphabet.encode(text) for text in texts]
+        possible = [row for row, one in enumerate(classes) if self._has_room(inputs, one)]
+        found = [-math.inf] * len(texts)
+        if possible:
+            likely = ctc.log_probabilities(scores, [classes[row] for row in possible]) - scores.max(1).sum()
+            for row, one in zip(possible, likely.tolist(), strict=True):
+                found[row] = one / len(classes[row])
+        return found
+
+    def _has_room(self, wave: NDArray[np.float32], classes: Sequence[int]) -> bool:
+        """Whether the text of ``classes`` is not empty, and fits into the tokens of a sound."""
+        return 0 < needed(classes) <= self.config.num_tokens(len(wave))
+
+    def _timed(
+        self, scores: NDArray[np.float32], wave: NDArray[np.float32], text: str, said: Sequence[Spelled]
+    ) -> list[CharSpan]:
+        classes = self.alphabet.classes_of(one.character for one in said)
+        # A token's convolutions are centered on the first of its frames, and a frame on its first sample.
+        centers = ctc.places(scores, classes) * self.config.shortest / self.config.sample_rate
+        spaces = np.array([one.character == " " for one in said])
+        marked = np.array([not text[one.begin : one.end].isspace() for one in said])
+        edges = ctc.edges(centers, spaces, marked, ctc.quiet(wave, self.config.sample_rate))
+        spans: list[CharSpan] = []
+        for one, (since, until) in zip(said, pairwise(edges.tolist()), strict=True):
+            whole = spans.pop().start if spans and spans[-1].start_char == one.begin else since  # a ligature
+            spans.append(CharSpan(one.begin, one.end, whole, until))
+        return spans
 
 
 class RecognizerRunner(Transcription):

@@ -18,13 +18,14 @@ from typing import Any
 import numpy as np
 
 from muomni_cli import Model
+from muomni_cli.audio.devices import BLOCK
 from muomni_cli.audio.dsp import resample
 from muomni_serve.bench import percentile
 from muomni_serve.live import LiveSettings
 from muomni_serve.live_answer import AnswerSettings, warm_up
 from muomni_serve.live_events import LiveEvent, ResponseEnded, TurnBegun, TurnEnded
 from muomni_serve.playback import Playback
-from muomni_serve.talk import BLOCK, Talk
+from muomni_serve.talk import Talk
 from muomni_serve.turn_detection import RATE, Wave
 from muomni_serve.worker import ModelWorker
 

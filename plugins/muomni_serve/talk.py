@@ -15,6 +15,7 @@ import numpy as np
 
 from muomni_cli import Model
 from muomni_cli.api import MuomniError, RequestError, console
+from muomni_cli.audio.devices import BLOCK, open_stream, portaudio
 from muomni_cli.audio.dsp import ResamplingStream
 from muomni_serve.errors import ApiError
 from muomni_serve.live import LiveConversation, LiveSettings
@@ -33,7 +34,7 @@ from muomni_serve.playback import Playback
 from muomni_serve.turn_detection import RATE, Wave
 from muomni_serve.worker import ModelWorker
 
-BLOCK = 0.02  # seconds that the device brings and takes at once
+COMMAND = "muomni talk"  # for messages
 PATIENCE = 600.0  # seconds for an answer
 COMMON_RATES = (RATE, 48_000, 44_100)  # tried in this order where a device does not say its own
 
@@ -110,37 +111,14 @@ class SoundDevice:
     """
 
     def __init__(self, rate: int, microphone: str | None = None, loudspeaker: str | None = None) -> None:
-        self._sounddevice = _portaudio()
         self._loop = asyncio.get_running_loop()
         self._hear: Callable[[Wave], None] = lambda _: None
-        self._input = self._opened("input", microphone, self._recorded)
-        self._output = self._opened("output", loudspeaker, self._played)
+        self._input = open_stream("microphone", microphone, self._recorded, COMMON_RATES, COMMAND)
+        self._output = open_stream("loudspeaker", loudspeaker, self._played, COMMON_RATES, COMMAND)
         self._incoming = ResamplingStream(round(self._input.samplerate), RATE)
         self._outgoing = ResamplingStream(rate, round(self._output.samplerate))
         self._rest = np.zeros(0, np.float32)
         self.playback = Playback(rate, float(self._output.latency))
-
-    def _opened(self, kind: str, device: str | None, callback: Callable[..., None]) -> Any:
-        chosen = int(device) if device is not None and device.isdigit() else device
-        stream = self._sounddevice.InputStream if kind == "input" else self._sounddevice.OutputStream
-        problem: Exception | None = None
-        for rate in COMMON_RATES:
-            try:
-                return stream(
-                    samplerate=rate,
-                    blocksize=round(BLOCK * rate),
-                    device=chosen,
-                    channels=1,
-                    dtype="float32",
-                    latency="low",
-                    callback=callback,
-                )
-            except (self._sounddevice.PortAudioError, ValueError) as error:
-                problem = error
-        name = "microphone" if kind == "input" else "loudspeaker"
-        raise MuomniError(
-            f"the {name} cannot be opened: {problem}", f"connect one, or name it: --{name} (muomni talk --devices)"
-        ) from problem
 
     def start(self, hear: Callable[[Wave], None]) -> None:
         """Begin to record and to play; ``hear`` is called in the event loop with samples (n,) at 16 kHz."""
@@ -165,25 +143,10 @@ class SoundDevice:
         block[:, 0], self._rest = self._rest[:frames], self._rest[frames:]
 
 
-def _portaudio() -> Any:
-    try:
-        import sounddevice  # type: ignore[import-untyped]
-    except ImportError as error:
-        raise MuomniError(
-            "muomni talk needs the package sounddevice, which is not installed",
-            "install it: pip install 'muomni[live]'",
-        ) from error
-    except OSError as error:
-        raise MuomniError(
-            "PortAudio, which sounddevice needs, is not installed", "install it: apt install libportaudio2"
-        ) from error
-    return sounddevice
-
-
 def devices() -> list[tuple[int, str, int, int]]:
     """Number, name, and channels in and out of the audio devices. MuomniError if there is none, and as of
     :class:`SoundDevice`."""
-    found = _portaudio().query_devices()
+    found = portaudio(COMMAND).query_devices()
     if not found:
         raise MuomniError("this machine has no microphone and no loudspeaker", "connect one, and run the command again")
     return [(one["index"], one["name"], one["max_input_channels"], one["max_output_channels"]) for one in found]

@@ -91,6 +91,15 @@ def test_texts_that_begin_with_a_dash(words: list[str], parsed: list[str]) -> No
     assert with_dashed_text(words, OPTIONS) == parsed
 
 
+def test_plugins_info_of_a_public_dataset(capsys: pytest.CaptureFixture[str]) -> None:
+    """And of the source of the same name that reads it."""
+    code, out, _ = run(capsys, "plugins", "info", "ljspeech")
+    assert code == 0
+    assert "download ljspeech" in out
+    assert "get it: muomni data get " in out
+    assert "dataset ljspeech" in out
+
+
 def test_plugins_info_of_a_name_that_cards_have_too(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = run(capsys, "plugins", "info", "text")
     assert code == 0
