@@ -27,6 +27,8 @@ class OmniModel(nn.Module):
         width = int(thinker.config.d_model)
         self.projectors = nn.ModuleDict({name: nn.Linear(e.width, width) for name, e in encoders.items()})
         self.frozen = frozen
+        for name in frozen:
+            self.encoders[name].requires_grad_(False)
 
     def reset_projectors(self) -> None:
         """Random projectors whose tokens have the scale of text embeddings, for a stable start."""

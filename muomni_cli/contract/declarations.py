@@ -114,7 +114,9 @@ class ThinkerPart(Part):
 class EncoderPart(Part):
     """``build(config) -> Encoder`` with freshly initialized weights (torch's global RNG).
 
-    "Head" below is what the encoder's own stage trains in addition to the encoder.
+    "Head" below is what the encoder's own stage trains in addition to the encoder. If the config has a field
+    ``frozen`` and it is true, the stage omni leaves the encoder as it is. An encoder without an ``objective`` has no
+    stage of its own: it begins with the weights that ``pretrained`` loads.
 
     Args:
         modality: name in a recipe's ``[encoders.<modality>]``, of the stage, and in ``--attach <modality>=PATH``.

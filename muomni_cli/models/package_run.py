@@ -26,6 +26,7 @@ from muomni_cli.models.locate import ModelRef
 from muomni_cli.recipe import load_recipe
 from muomni_cli.recipe.write import sources_of
 from muomni_cli.runs.digests import require_tensors, seal_checkpoint, write_digests
+from muomni_cli.runs.references import KEY
 from muomni_cli.runs.run import VOICES, RunFolder, checkpoint_metadata, open_entry, read_header, read_lock
 
 HOMES = frozenset({"home", "root", "Users", "mnt", "media", "Volumes", "data", "scratch", "tmp"})
@@ -172,6 +173,12 @@ def pack_run(
     """Write the packaged form of ``run`` to a new folder, with its voices and further ones; ``without`` and errors as
     of :func:`weights_of`."""
     weights = weights_of(run, without)
+    for stage, name, entry in parts_of(run):
+        if KEY in entry and stage in weights:
+            raise RequestError(
+                f"{name} of run {run.root} refers to the weights in {entry[KEY]['folder']}, which a package cannot do",
+                f"package the exported model, which holds them: muomni export --onnx -m {run.name}",
+            )
     for stage, path in weights.items():
         copy_weights(path, target / stage / path.name, half=half)
     if run.status(TOKENIZER) == "finished":

@@ -6,18 +6,15 @@ Settings are plain data, by the names in the config of the Thinker ``transformer
 
 from __future__ import annotations
 
-import json
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from muomni_cli.core.errors import RequestError
+from muomni_cli.nn.checkpoint_files import CONFIG, damaged, read_json
 
-CONFIG = "config.json"
-MOST_BYTES = 1 << 20  # of a config
 FAMILIES: Mapping[str, Mapping[str, Any]] = {  # model_type -> what its config.json may leave out
     "llama": {"max_position_embeddings": 2048},
     "mistral": {"max_position_embeddings": 131072, "sliding_window": 4096},
@@ -42,19 +39,13 @@ class CheckpointConfig:
 def read_config(folder: Path) -> CheckpointConfig:
     """Read ``config.json``. RequestError if it is missing or damaged, or names all that is not supported."""
     path = folder / CONFIG
-    if not os.path.isfile(path):  # whatever the text: a name may be too long for any file
-        raise RequestError(f"there is no {path}", "name a folder with a checkpoint in Hugging Face's format")
+    config = read_json(path)
     try:
-        if path.stat().st_size > MOST_BYTES:
-            raise ValueError("it is too large")
-        config = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(config, dict):
-            raise ValueError("it is not an object")
         return settings_of(config)
     except RequestError as error:
         raise RequestError(f"{path}: {error.what}", error.fix) from error
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise RequestError(f"{path} is damaged: {error}", "copy the checkpoint again") from error
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise damaged(path, error) from error
 
 
 def settings_of_recipe(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:

@@ -6,7 +6,6 @@ D width.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
@@ -18,10 +17,10 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from muomni_cli.core.errors import RequestError
+from muomni_cli.nn.checkpoint_files import weight_files
 from muomni_cli.nn.llama_config import read_config
 from muomni_cli.nn.transformer import FusedLinear
 
-SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 TABLE, HEAD = "tok_emb.weight", "lm_head.weight"
 LAYERS = {  # module of a block -> modules there, whose outputs lie one after the other here
     "attention_norm": ("input_layernorm",),
@@ -75,7 +74,7 @@ class WeightFiles:
 
     def __enter__(self) -> WeightFiles:
         try:
-            for path in _weight_files(self.folder):
+            for path in weight_files(self.folder):
                 file = self._stack.enter_context(safe_open(path, framework="pt"))
                 self._files |= dict.fromkeys(file.keys(), file)
         except (SafetensorError, OSError) as error:
@@ -116,31 +115,6 @@ class WeightFiles:
         if not torch.isfinite(tensor).all():
             raise RequestError(f"{name} in {self.folder} holds numbers that are not finite", "use another checkpoint")
         return tensor
-
-
-def _weight_files(folder: Path) -> list[Path]:
-    if (folder / INDEX).is_file():
-        try:
-            index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
-            names = sorted(set(index["weight_map"].values()))
-        except (ValueError, KeyError, AttributeError, TypeError) as error:
-            raise RequestError(f"{folder / INDEX} is damaged", "copy the checkpoint again") from error
-        if strange := [name for name in names if not isinstance(name, str) or Path(name).name != name]:
-            raise RequestError(
-                f"{folder / INDEX} names {strange[0]!r}, outside of the folder", "use another checkpoint"
-            )
-        for name in names:
-            if not (folder / name).is_file():
-                raise RequestError(f"{folder / name} is missing, and {INDEX} names it", "copy the checkpoint again")
-        return [folder / name for name in names]
-    if (folder / SINGLE).is_file():
-        return [folder / SINGLE]
-    pickled = sorted(folder.glob("*.bin"))
-    raise RequestError(
-        f"there is no {SINGLE} in {folder}"
-        + (f", and {pickled[0].name} may run any code when it is read" * bool(pickled)),
-        "name a folder with weights in safetensors format",
-    )
 
 
 def load_folder(module: nn.Module, folder: Path) -> int:

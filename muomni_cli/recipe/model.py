@@ -124,6 +124,11 @@ def parts_of(recipe: Recipe) -> dict[str, PartSpec]:
     return {stage: chosen for stage, chosen in named.items() if chosen is not None}
 
 
+def is_frozen(chosen: PartSpec) -> bool:
+    """Whether the settings of an encoder keep the stage omni from training it."""
+    return bool(getattr(chosen.config, "frozen", False))
+
+
 def stages_of(recipe: Recipe) -> list[str]:
     """All stages: parts that train by themselves, then omni."""
     alone = [stage for stage, chosen in parts_of(recipe).items() if chosen.registered.part.objective]
@@ -151,4 +156,5 @@ def waits_of(recipe: Recipe) -> dict[str, frozenset[str]]:
     """Stage -> other stages that must be finished before it can begin."""
     understanding = {"thinker", *recipe.encoders}
     besides: dict[str, set[str]] = {"talker": {"codec", *understanding}, OMNI: understanding}
-    return {stage: frozenset({"tokenizer", *besides.get(stage, ())} - {stage}) for stage in stages_of(recipe)}
+    found = stages_of(recipe)
+    return {stage: frozenset({"tokenizer", *besides.get(stage, ())} & {*found} - {stage}) for stage in found}

@@ -50,6 +50,7 @@ BUILTINS = (
     "muomni_nano",
     "muomni_barista",
     "muomni_onnx.plugin",
+    "muomni_transformers.plugin",
     "muomni_hf.plugin",
     "muomni_gguf.plugin",
     "muomni_web.plugin",

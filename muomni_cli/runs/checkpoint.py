@@ -24,6 +24,7 @@ from muomni_cli.omni import OmniModel
 from muomni_cli.recipe.model import PartSpec, Recipe
 from muomni_cli.registry.registry import RegisteredPart, resolve
 from muomni_cli.runs.digests import require_tensors, seal_checkpoint
+from muomni_cli.runs.references import fill, reference_of
 from muomni_cli.runs.run import (
     RunFolder,
     build_arguments,
@@ -76,10 +77,14 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
 
 def model_tensors(module: nn.Module) -> dict[str, Tensor]:
-    """The module's state; tied weights appear once, under their first name."""
+    """The module's state; tied weights appear once, under their first name. Modules whose weights are elsewhere
+    (:mod:`muomni_cli.runs.references`) are left out."""
     seen: set[tuple[int, torch.Size]] = set()
     found: dict[str, Tensor] = {}
+    elsewhere = tuple(f"{name}." for name, part in module.named_modules() if reference_of(part))
     for name, tensor in module.state_dict().items():
+        if name.startswith(elsewhere):
+            continue
         place = (tensor.data_ptr(), tensor.shape)
         if tensor.numel() == 0 or place not in seen:
             found[name] = tensor
@@ -169,7 +174,10 @@ def omni_entries(run: RunFolder) -> dict[str, dict[str, Any]]:
 
 
 def open_omni(run: RunFolder, weights: Path) -> OmniModel:
-    made = {name: build_part(*open_entry(entry), entry) for name, entry in omni_entries(run).items()}
+    entries = omni_entries(run)
+    made = {name: build_part(*open_entry(entry), entry) for name, entry in entries.items()}
+    for name, entry in entries.items():
+        fill(made[name], entry)
     omni = OmniModel(made.pop("thinker"), made)
     load_model(omni, read_checkpoint(weights), ema=True)
     return omni

@@ -27,6 +27,7 @@ from muomni_cli.runs.checkpoint import (
     weights_of,
 )
 from muomni_cli.runs.digests import digests_of
+from muomni_cli.runs.references import KEY, fill, reference_of
 from muomni_cli.runs.run import RunFolder, differences, part_entry
 
 TOKENIZER = "tokenizer"
@@ -60,6 +61,9 @@ class PretrainedModel:
             )  # with the recipe's augmentation
             return load_part({**entry, **trained_now}, weights), weights
         module = build_aside(chosen.registered, chosen.config, entry)
+        if KEY in entry:
+            fill(module, entry)
+            return module, Path(reference_of(module).folder)  # type: ignore[union-attr]
         prefix = f"{THINKER}." if stage == THINKER else f"encoders.{stage}."
         load_model(module, self._checkpoint, ema=True, prefix=prefix)
         return module, self.joint

@@ -209,18 +209,31 @@ class TrainingContext:
         """The recipe's encoder that can align, its config and its weights (None if untrained), from this run or the
         model in ``init_encoders``. RequestError if there is none, or it is not trained."""
         encoders, init = self.recipe.encoders, self.settings.init_encoders
-        modality = next((name for name, chosen in encoders.items() if _align_of(chosen.registered.part)), None)
+        able = [name for name, chosen in encoders.items() if _align_of(chosen.registered.part)]
+        modality = next(iter([*able, *init]), None)
         if modality is None:
             raise RequestError(
                 f"recipe {self.recipe.name} has no encoder that can align text with speech",
-                "add [encoders.audio] with one that can, and train it on the same speech",
+                "add [encoders.audio] with one that can, and train it on the same speech, or name a model with one: "
+                'train.talker.init_encoders={audio="MODEL"}',
             )
-        chosen = encoders[modality]
-        if modality not in init and self._stands_in(modality):
-            return Evenly(chosen.config.sample_rate), chosen.config, None  # type: ignore[attr-defined]
+        if self._aligner_stands_in(modality):
+            mel = encoders[modality].config if able else self.codec().mel
+            return Evenly(mel.sample_rate), mel, None  # type: ignore[attr-defined]
         if modality in init:
             return aligner_of(init[modality], modality, self.device)
         return _trained_aligner(self.run, modality, self.command(modality), self.device)
+
+    def _aligner_stands_in(self, modality: str) -> bool:
+        """Whether a dry run does without the aligning encoder, because it is not trained."""
+        if (named := self.settings.init_encoders.get(modality)) is None:
+            return self._stands_in(modality)
+        if not self.trial:
+            return False
+        try:
+            return model_named(named).run().checkpoint(modality) is None
+        except RequestError:
+            return True
 
     def understood(self, codec: Codec) -> dict[str, float]:
         """Word error rates of a few held-out recordings (``wer_original``) and of their resynthesis by ``codec``

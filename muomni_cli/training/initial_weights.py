@@ -14,7 +14,9 @@ from muomni_cli.nn.device import total_memory
 from muomni_cli.nn.lora import Adapters, add_adapters
 from muomni_cli.omni import OmniModel
 from muomni_cli.recipe import PartSpec
-from muomni_cli.runs.checkpoint import build_part, build_without_memory, open_part
+from muomni_cli.recipe.model import is_frozen
+from muomni_cli.runs.checkpoint import build_part, build_without_memory, omni_entries, open_part
+from muomni_cli.runs.references import own_weights, refer
 from muomni_cli.runs.run import differences, part_entry
 from muomni_cli.training.base_model import PretrainedModel, load_pretrained, named_weights, start_weights
 from muomni_cli.training.context import TrainingContext
@@ -47,7 +49,7 @@ def _require_memory(chosen: PartSpec, entry: Mapping[str, Any], device: torch.de
     """RequestError if the part, its gradients and the optimizer's two averages need more memory than there is."""
     shapes = build_without_memory(chosen.registered, chosen.config, entry)
     count = sum(parameter.numel() for parameter in shapes.parameters())
-    needed, there = 4 * 4 * count, total_memory(device)
+    needed, there = (1 if is_frozen(chosen) else 4) * 4 * count, total_memory(device)
     if needed > there:
         part = chosen.registered.part
         raise RequestError(
@@ -57,8 +59,9 @@ def _require_memory(chosen: PartSpec, entry: Mapping[str, Any], device: torch.de
         )
 
 
-def build_omni(context: TrainingContext) -> OmniModel:
-    """The recipe's omni model with its initial weights. RequestError if a part is untrained and not to be random."""
+def build_omni(context: TrainingContext, *, resume: bool = False) -> OmniModel:
+    """The recipe's omni model with its initial weights. RequestError if a part is untrained and not to be random, or,
+    to ``resume``, weights that the run refers to have changed."""
     recipe, settings = context.recipe, context.settings
     if recipe.thinker is None or not recipe.encoders:
         raise RequestError(
@@ -75,10 +78,13 @@ def build_omni(context: TrainingContext) -> OmniModel:
                     f"name one of {', '.join(recipe.encoders)}{note}",
                 )
     wanted = {"thinker": recipe.thinker, **recipe.encoders}
+    frozen = _frozen(recipe.encoders, settings.lr_scale)
     base = load_pretrained(settings.init)
-    parts = {stage: _initial_part(stage, chosen, context, base) for stage, chosen in wanted.items()}
+    held = omni_entries(context.run) if resume else {}
+    parts = {name: _initial_part(name, chosen, context, base, held.get(name)) for name, chosen in wanted.items()}
     thinker = parts.pop("thinker")
-    frozen = frozenset(name for name in parts if scale_of(f"encoders.{name}", settings.lr_scale) == 0)
+    for name in parts.keys() - frozen:
+        own_weights(parts[name])
     omni = OmniModel(thinker, parts, frozen)
     omni.reset_projectors()
     _adapt(thinker, context)
@@ -88,8 +94,26 @@ def build_omni(context: TrainingContext) -> OmniModel:
     return omni
 
 
-def _initial_part(stage: str, chosen: PartSpec, context: TrainingContext, base: PretrainedModel | None) -> Any:
-    """One part with its initial weights: from the run in ``init_encoders``, random, from ``init``, or from this run."""
+def _frozen(encoders: Mapping[str, PartSpec], scales: Mapping[str, float]) -> frozenset[str]:
+    """The encoders that the stage does not train. RequestError if the recipe says both."""
+    for name, chosen in encoders.items():
+        if is_frozen(chosen) and (scale := scale_of(f"encoders.{name}", scales, 0.0)):
+            raise RequestError(
+                f"[encoders.{name}] is frozen, and train.omni.lr_scale gives it a learning rate of {scale:g}",
+                f"set encoders.{name}.frozen=false, or leave the rate out",
+            )
+    return frozenset(n for n, c in encoders.items() if is_frozen(c) or scale_of(f"encoders.{n}", scales) == 0)
+
+
+def _initial_part(
+    stage: str,
+    chosen: PartSpec,
+    context: TrainingContext,
+    base: PretrainedModel | None,
+    held: Mapping[str, Any] | None,
+) -> Any:
+    """One part with its initial weights: from the run in ``init_encoders``, random, from ``init``, or from this run.
+    ``held``: its entry in the run that is resumed."""
     settings, recipe = context.settings, context.recipe
     weights: object = "random weights"
     if stage in settings.init_encoders:
@@ -108,8 +132,20 @@ def _initial_part(stage: str, chosen: PartSpec, context: TrainingContext, base: 
         _require_memory(chosen, size, context.device)
         part = build_part(chosen.registered, chosen.config, size)
         weights = named_weights(part, chosen) or weights
+        refer(part, chosen, held)
     elif base is not None and (taken := base.part(stage, chosen)):
         part, weights = taken
+    elif chosen.registered.part.objective is None:  # no stage of its own: its weights are those that it names
+        _require_memory(chosen, {}, context.device)
+        part = build_part(chosen.registered, chosen.config, {})
+        weights = named_weights(part, chosen)
+        if not weights:
+            raise RequestError(
+                f"[encoders.{stage}] has no weights, and nothing trains {chosen.use} before the stage omni",
+                f'name a checkpoint: encoders.{stage}.weights="FOLDER", or start with random ones: '
+                'train.omni.init="random"',
+            )
+        refer(part, chosen, held)
     else:
         command = f'muomni train {stage} {recipe.source}    or start from random weights: train.omni.init="random"'
         part, weights = open_part(context.run, stage, command)

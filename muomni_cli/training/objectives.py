@@ -30,6 +30,7 @@ from muomni_cli.data.media import modality_of
 from muomni_cli.data.text import ValidationText
 from muomni_cli.nn.collectives import share, totals
 from muomni_cli.omni import OmniModel
+from muomni_cli.training.features import open_features
 from muomni_cli.training.step import to_device
 
 if TYPE_CHECKING:
@@ -199,6 +200,14 @@ class AnswerTrace:
         self._data = open_omni_data(context.recipe, self._tokenizer, modalities, context.progress)
         self._data.train.sampler.drawn = context.drawn
         context.report(self._data.validating)
+        self._inputs: dict[str, Sequence[NDArray[Any]]] = dict(self._data.inputs)
+        self._features: set[str] = set()  # modalities whose inputs are the tokens of their encoder
+        for name, inputs in self._data.inputs.items():
+            fingerprint = self._data.fingerprint
+            made = open_features(context.recipe, omni, name, inputs, fingerprint, context.device, context.progress)
+            if made is not None:
+                self._inputs[name] = made
+                self._features.add(name)
 
     def batch(self, step: int, micro: int) -> Batch:
         rows = self._data.train.batch(step, self._settings.batch_size)
@@ -295,7 +304,7 @@ class AnswerTrace:
                         own = np.flatnonzero(ids[row] == -1 - number)
                         where.append(row * width + own)
                         at.append(np.stack([np.full(len(own), len(inputs)), np.arange(len(own))]))
-                        inputs.append(self._data.inputs[modality][index])
+                        inputs.append(self._inputs[modality][index])
             if inputs:
                 host[modality] = [len(one) for one in inputs]
                 padded = np.zeros((len(inputs), max(host[modality]), *inputs[0].shape[1:]), inputs[0].dtype)
@@ -312,7 +321,11 @@ class AnswerTrace:
         rows, places = [], []
         for modality in self.omni.encoders:
             if f"{modality}.inputs" in tensors:
-                tokens = self.omni.embed_media(modality, tensors[f"{modality}.inputs"], batch.host[modality])
+                given = tensors[f"{modality}.inputs"]
+                if modality in self._features:
+                    tokens = self.omni.projectors[modality](given)
+                else:
+                    tokens = self.omni.embed_media(modality, given, batch.host[modality])
                 row, place = tensors[f"{modality}.at"]
                 rows.append(tokens[row, place])
                 places.append(tensors[f"{modality}.where"])

@@ -31,6 +31,7 @@ from muomni_cli.recipe import resolved_toml
 from muomni_cli.recipe.model import OMNI, SPEAKING, parts_of, stages_of
 from muomni_cli.registry.registry import did_you_mean, resolve
 from muomni_cli.runs.checkpoint import parameters_of
+from muomni_cli.runs.references import referring_entry
 from muomni_cli.runs.run import (
     BEST,
     LAST,
@@ -262,7 +263,7 @@ def _entries(job: Job, context: TrainingContext, objective: Objective) -> tuple[
         arguments = part_arguments(job.recipe, job.stage, context)
         more = arguments if head_metadata is None else {**arguments, "head_metadata": head_metadata}
         return part_entry(job.chosen.registered, job.chosen.config, f"{job.stage}/{LAST}", **more), {}
-    return None, {"parts": _joint_entries(job.recipe, context)}
+    return None, {"parts": _joint_entries(job.recipe, context, objective.module)}
 
 
 def _drawn(job: Job) -> list[tuple[int, int]]:
@@ -296,12 +297,15 @@ def _data_fingerprints(job: Job, context: TrainingContext) -> dict[str, str]:
     return {job.recipe.table_of(job.stage): context.examples().fingerprint} if learns else {}
 
 
-def _joint_entries(recipe: Recipe, context: TrainingContext) -> dict[str, dict[str, Any]]:
+def _joint_entries(recipe: Recipe, context: TrainingContext, omni: Any) -> dict[str, dict[str, Any]]:
     """Entries of the parts that the omni stage trains, as if each had been trained alone."""
     assert recipe.thinker is not None, "checked in build_omni"
     size = context.tokenizer().vocab_size
     thinker = part_entry(recipe.thinker.registered, recipe.thinker.config, "", vocab_size=size)
-    encoders = {name: part_entry(c.registered, c.config, "") for name, c in recipe.encoders.items()}
+    encoders = {
+        name: part_entry(c.registered, c.config, "", **referring_entry(omni.encoders[name]))
+        for name, c in recipe.encoders.items()
+    }
     return {"thinker": thinker, **encoders}
 
 
@@ -386,7 +390,7 @@ def _fits(job: Job, group: Group, device: torch.device) -> bool:
 def _objective(job: Job, context: TrainingContext, *, resume: bool = False) -> Objective:
     torch.manual_seed(context.seed)
     if job.chosen is None:
-        return AnswerTrace(build_omni(context), context)
+        return AnswerTrace(build_omni(context, resume=resume), context)
     part = job.chosen.registered.part
     assert part.objective is not None, "checked in Job.chosen"
     module = build_alone(job.chosen, part_arguments(job.recipe, job.stage, context), context, resume=resume)

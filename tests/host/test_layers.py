@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 HOST = ROOT / "muomni_cli"
 LOOSE = {"__init__", "__main__", "api", "app", "omni", "testing"}
 ROOTS = (ROOT, ROOT / "plugins", ROOT / "exports")
-SHARED = {"api", "testing", "nn", "audio", "structured_output"}
+SHARED = {"api", "testing", "nn", "audio", "image", "structured_output"}
 """What plugins may import of the host: its contract, that of their tests, and what several parts are made of."""
 
 MOST_NAMES = 80

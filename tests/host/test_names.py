@@ -21,7 +21,7 @@ MODEL = tuple(f"plugins/muomni_{name}/{folder}/" for name in ("nano", "barista")
 TUPLE = "muomni_cli/registry/loading.py"
 """Where the tuple is."""
 
-WORDS = {"text", "bytes", "conversations", "onnx", "transformer", "web", "flite", "folder", "hibari", "kokoro"}
+WORDS = {"text", "bytes", "conversations", "onnx", "transformer", "web", "flite", "folder", "hibari", "kokoro", "clip"}
 """Names of built-in parts that also mean something else: tables of a recipe, units, packages and programs of others, a
 network."""
 

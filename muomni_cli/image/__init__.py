@@ -1,0 +1,1 @@
+"""Picture files, as encoders of images read them."""

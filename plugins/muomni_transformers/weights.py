@@ -1,0 +1,72 @@
+"""Weights of a checkpoint in Hugging Face's format, loaded by transformers and looked at closely."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import nn
+from transformers.utils import logging
+
+from muomni_cli.api import RequestError, expand_path
+from muomni_cli.nn.checkpoint_files import weight_files
+from muomni_transformers.checkpoint_config import settings_of
+from muomni_transformers.plugin import PretrainedConfig
+
+
+def load(module: nn.Module, config: PretrainedConfig) -> str:
+    """Load what ``weights`` names, if anything, into an encoder; returns the folder. RequestError if the checkpoint is
+    another than the settings describe, or is damaged."""
+    if not config.weights:
+        return ""
+    folder = expand_path(config.weights)
+    settings_of(config.family, folder)  # names what is not supported
+    weight_files(folder)  # and what is missing, or would be unpickled
+    encoder = cast("Any", module)
+    loaded = _loaded(encoder, folder)
+    encoder.tower.load_state_dict(loaded.state_dict())
+    return config.weights
+
+
+def _loaded(encoder: Any, folder: Path) -> nn.Module:
+    """A tower with the checkpoint's weights, which are all there, of the right shapes, and finite."""
+    tower = encoder.tower
+    with _silent(), torch.random.fork_rng(devices=[]):
+        try:
+            loaded, found = type(tower).from_pretrained(
+                str(folder),
+                config=tower.config,
+                key_mapping=dict(encoder.renamed) or None,
+                use_safetensors=True,
+                local_files_only=True,
+                output_loading_info=True,
+                dtype=torch.float32,
+            )
+        except Exception as error:  # of several kinds, for a damaged file or other shapes
+            reason = " ".join(str(error).split())[:200]
+            raise RequestError(f"the weights in {folder} do not fit: {reason}", "use another checkpoint") from error
+    strange = sorted(name for name in found["unexpected_keys"] if not name.startswith(encoder.ignored))
+    for what, names in (("lack", sorted(found["missing_keys"])), ("have the unknown", strange)):
+        if names:
+            raise RequestError(f"the weights in {folder} {what} {names[0]}", "use another checkpoint")
+    for name, tensor in loaded.state_dict().items():
+        if not torch.isfinite(tensor).all():
+            raise RequestError(f"{name} in {folder} holds numbers that are not finite", "use another checkpoint")
+    return cast("nn.Module", loaded)
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """No lines and no progress bar of transformers: what matters is in the errors."""
+    level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity(logging.CRITICAL)
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bar:
+            logging.enable_progress_bar()
