@@ -42,11 +42,20 @@ def voice_request(folder: str, init: str, run: str, voice: str, overrides: Seque
 def train_voice(request: VoiceRequest, *, resume: bool, force: bool) -> None:
     """Check the clips and the model's codec, train codec, vocoder and Talker, evaluate them, and write a package of the
     model with its new voice; each step continues where it was stopped with ``resume``."""
-    from muomni_cli.training.own_voice import base_model, describe, prepare_clips, require_new, voice_jobs, voice_recipe
+    from muomni_cli.training.own_voice import (
+        base_model,
+        describe,
+        prepare_clips,
+        require_new,
+        require_settings,
+        voice_jobs,
+        voice_recipe,
+    )
     from muomni_cli.training.stages import train
 
     base = base_model(request.init)
     require_new(request, resume=resume, force=force)
+    require_settings(request)
     if force:
         shutil.rmtree(request.run.root, ignore_errors=True)
     if not resume:

@@ -101,6 +101,12 @@ def require_new(request: VoiceRequest, *, resume: bool, force: bool) -> None:
         raise RequestError(f"run {request.run.root} is that of the voice {begun}", f"continue it with --voice {begun}")
 
 
+def require_settings(request: VoiceRequest) -> None:
+    """RequestError for overrides that the recipe of the model does not take, before anything is read or written."""
+    path = str(base_model(request.init).run().recipe_path)
+    load_recipe(path, of_voice(request.overrides, voice_stages(load_recipe(path))))
+
+
 def prepare_clips(request: VoiceRequest, progress: Callable[[str], None] = say) -> ClipReport:
     """Check the clips of the folder, and write which are kept into the run. RequestError as of
     :func:`~muomni_cli.voice.clips.check_clips`, or if the model has no encoder that hears what is said."""

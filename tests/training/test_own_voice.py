@@ -164,6 +164,8 @@ def test_what_cannot_be_done_is_refused_and_changes_nothing(world: Path) -> None
     for folder, options, what in refused:
         with pytest.raises(RequestError, match=what):
             train("voice", folder, [], **options)
+    with pytest.raises(RequestError, match="override 'nonsense=3'"):
+        train("voice", "mine", ["nonsense=3"], init="small", run="new")
     with pytest.raises(RequestError, match="--voice names a new voice, and talker trains none"):
         train("talker", "small.toml", [], voice="eve")
     assert {path: path.stat().st_mtime_ns for path in (world / "runs").rglob("*")} == before
