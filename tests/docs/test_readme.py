@@ -15,8 +15,10 @@ import pytest
 import typer
 
 from muomni_cli.commands.train import of_stage
+from muomni_cli.commands.train_voice import VOICE, voice_request
 from muomni_cli.recipe import load_recipe
 from muomni_cli.registry.registry import get_registry
+from muomni_cli.training.own_voice import require_settings
 from tests.docs.readme import commands, look_up
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -82,7 +84,9 @@ def test_there_are_commands_on_the_pages() -> None:
 def test_a_command_on_a_page_is_there(page: str, words: list[str], here: Path) -> None:  # noqa: ARG001
     named = look_up(words)
     recipe = named.get("recipe")
-    if recipe and not recipe.isupper():
+    if named.get("stage") == VOICE and named.get("init"):  # which takes a folder of clips in place of a recipe
+        require_settings(voice_request("clips", named["init"], "", "", named.get("overrides") or []))
+    elif recipe and not recipe.isupper():
         load_recipe(recipe, of_stage(named.get("overrides") or [], named.get("stage") or "all"))
 
 
