@@ -58,8 +58,9 @@ test: setup
 types:
 	$(BIN)/python -m mypy
 
+# A worker that dies ends the run: pytest-xdist would wait for it at the end, for ever.
 quick:
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n logical --dist loadfile --no-loadscope-reorder \
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n logical --dist loadfile --no-loadscope-reorder --max-worker-restart 0 \
 	  -m "not slow and not gpu and not external"
 
 test-slow test-gpu test-external: test-%: setup
