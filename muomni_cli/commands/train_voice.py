@@ -75,10 +75,11 @@ def _evaluated(model: str, asked: Recipe, stages: Sequence[str], limit: int | No
 
     from muomni_cli.eval.run import EvalOptions, evaluate
     from muomni_cli.models.locate import model_named
-    from muomni_cli.recipe.model import SPEAKING
+    from muomni_cli.recipe.model import SPEAKING, SPEECH
 
     parts = {slot: chosen for slot, chosen in asked.parts.items() if slot in SPEAKING}
-    asked = replace(asked, parts=parts, encoders={})  # nothing else is of interest here
+    data = replace(asked.data, sources={SPEECH: asked.data.sources[SPEECH]})
+    asked = replace(asked, parts=parts, encoders={}, data=data)  # nothing else is of interest here
     options = EvalOptions("val", limit, threads=asked.train_for("talker").threads, stages=stages)
     return list(evaluate(model_named(model), asked, options, say))
 

@@ -223,11 +223,17 @@ class DatasetPart(Part):
             folder and returns settings that read them, for the conformance checks. Required if the part reads files.
         synthesizer: ``synthesizer(voice: str | None) -> Synthesizer`` for ``muomni data synthesize``: the named or
             default voice. RequestError for an unknown voice or a missing program.
+        recordings: ``recordings(folder: Path) -> Mapping | None``: the settings that read a folder of recordings with
+            their texts, if it is in the layout of this part, for ``muomni train voice``; None for another folder.
+        json_lines: it reads the JSON Lines that muomni writes, by the settings ``path`` and ``modality``: an object a
+            line, with the file under its modality, relative to the list, and ``text``, ``key`` and ``voice``.
     """
 
     kind: ClassVar[str] = "dataset"
     sample: str | None = None
     synthesizer: str | None = None
+    recordings: str | None = None
+    json_lines: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,6 +31,7 @@ from muomni_cli.voice.clips import (
     ClipReport,
     check_clips,
     clips_source,
+    list_reader,
     read_report,
     write_report,
 )
@@ -135,7 +136,7 @@ def voice_recipe(request: VoiceRequest) -> Recipe:
     own = of_voice(request.overrides, voice_stages(recipe))
     if request.run.recipe_path.is_file():
         return load_recipe(str(request.run.recipe_path), own)
-    source = {"use": "manifest", "modality": "audio", "path": str(request.clips / KEPT), "task": request.voice}
+    source = {"use": list_reader(), "modality": "audio", "path": str(request.clips / KEPT), "task": request.voice}
     share, most = HELD_OUT
     held_out = min(share, most / max(1, read_report(request.clips)["kept"]))
     words = [f"name={json.dumps(request.run.name)}", f"data.speech=[{_inline(source)}]"]

@@ -33,7 +33,7 @@ from muomni_cli.contract.speech import Aligner
 from muomni_cli.core.console import duration
 from muomni_cli.core.errors import RequestError
 from muomni_cli.core.files import read_json, write_json, write_text
-from muomni_cli.registry.registry import built_in, get_registry, resolve
+from muomni_cli.registry.registry import get_registry, resolve
 
 KEPT, LEFT_OUT, SUMMARY = "kept.jsonl", "left-out.csv", "summary.json"
 SHORTEST, LONGEST = 0.5, 20.0  # seconds of a clip
@@ -92,29 +92,28 @@ class ClipReport:
 
 
 def clips_source(folder: Path) -> Dataset:
-    """The clips of a folder in the layout of LJSpeech or Common Voice. RequestError if it is in neither."""
+    """The clips of a folder, in a layout that a dataset part knows. RequestError if none does."""
     if not folder.is_dir():
         raise RequestError(f"there is no folder {folder}", "record one: muomni data record SCRIPT -o FOLDER")
-    settings: dict[str, object] = {"path": str(folder)}
-    tables = sorted(path.stem for path in folder.glob("*.tsv"))
-    if (folder / "metadata.csv").is_file():
-        use = "ljspeech"
-    elif (folder / "clips").is_dir() and (lists := _lists(tables)):
-        use, settings["lists"] = "common-voice", lists
-    else:
-        raise RequestError(
-            f"{folder} has neither metadata.csv nor clips/ with train.tsv or validated.tsv",
-            "bring it into the layout of LJSpeech: lines NAME|TEXT in metadata.csv, and wavs/NAME.wav",
-        )
-    registered = get_registry().get(DatasetPart.kind, use, built_in)
-    part = registered.part
-    dataset: Dataset = resolve(part.build, f"dataset {use}")(part.config.model_validate(settings))
-    return dataset
+    for registered in get_registry().all(DatasetPart.kind):
+        part = registered.part
+        if isinstance(part, DatasetPart) and part.recordings is not None:
+            settings = resolve(part.recordings, f"dataset {registered.use}")(folder)
+            if settings is not None:
+                dataset: Dataset = resolve(part.build, f"dataset {registered.use}")(part.config(**settings))
+                return dataset
+    raise RequestError(
+        f"{folder} is in no known layout of recordings and their texts",
+        "bring it into that of LJSpeech: lines NAME|TEXT in metadata.csv, and wavs/NAME.wav",
+    )
 
 
-def _lists(tables: Sequence[str]) -> list[str]:
-    """The lists of a folder of Common Voice to read: all validated clips, else those of the published split."""
-    return ["validated"] if "validated" in tables else [one for one in ("train", "dev", "test") if one in tables]
+def list_reader() -> str:
+    """The dataset part that reads the list of :func:`write_report`, for a recipe. RequestError if there is none."""
+    for registered in get_registry().all(DatasetPart.kind):
+        if isinstance(registered.part, DatasetPart) and registered.part.json_lines:
+            return str(registered.use)
+    raise RequestError("no installed plugin reads lists of clips", "install one that does, or muomni again")
 
 
 def measured(wave: Wave, rate: int) -> str:

@@ -195,6 +195,11 @@ class LJSpeech(Listed):
             yield place, Example(media, text, name, None, str(path), side, self._config.voice)
 
 
+def ljspeech_settings(folder: Path) -> Mapping[str, Any] | None:
+    """See ``DatasetPart.recordings``."""
+    return {"path": str(folder)} if (folder / "metadata.csv").is_file() and (folder / "wavs").is_dir() else None
+
+
 class CommonVoice(Listed):
     """``train.tsv``, ``dev.tsv`` and others: the speaker in ``client_id``, the file in ``path``, the text in
     ``sentence``, without quoting. A speaker is on one side of the split, as in the published lists."""
@@ -235,6 +240,13 @@ class CommonVoice(Listed):
                 continue
             media = FileMedia("audio", _with_ending(path.parent / "clips" / file))
             yield place, Example(media, text, speaker, None, str(path), side, speaker)
+
+
+def common_voice_settings(folder: Path) -> Mapping[str, Any] | None:
+    """See ``DatasetPart.recordings``. All validated clips, or else those of the published split."""
+    tables = {path.stem for path in folder.glob("*.tsv")} if (folder / "clips").is_dir() else set()
+    lists = ["validated"] if "validated" in tables else [one for one in ("train", "dev", "test") if one in tables]
+    return {"path": str(folder), "lists": lists} if lists else None
 
 
 class LibriSpeech(Listed):

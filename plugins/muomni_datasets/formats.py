@@ -19,6 +19,7 @@ FORMATS = [
         config=config.LJSpeechConfig,
         build="muomni_datasets.corpora:LJSpeech",
         sample="muomni_datasets.format_samples:ljspeech",
+        recordings="muomni_datasets.corpora:ljspeech_settings",
     ),
     DatasetPart(
         name="common-voice",
@@ -26,6 +27,7 @@ FORMATS = [
         config=config.CommonVoiceConfig,
         build="muomni_datasets.corpora:CommonVoice",
         sample="muomni_datasets.format_samples:common_voice",
+        recordings="muomni_datasets.corpora:common_voice_settings",
     ),
     DatasetPart(
         name="librispeech",

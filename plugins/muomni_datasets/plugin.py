@@ -56,6 +56,7 @@ DATASETS = [
         config=config.ManifestConfig,
         build="muomni_datasets.labeled_files:Manifest",
         sample="muomni_datasets.samples:manifest",
+        json_lines=True,
     ),
     DatasetPart(
         name="folder",

@@ -16,7 +16,7 @@ import soundfile
 import torch
 from test_speech_stages import PITCHES, RATE, RECIPE, run, tones
 
-from muomni_cli.commands import models
+from muomni_cli.commands import models, train_voice
 from muomni_cli.commands.train import train
 from muomni_cli.contract.speech import TextChunk, VoiceSettings
 from muomni_cli.core.errors import RequestError
@@ -26,6 +26,8 @@ from muomni_cli.models.locate import model_named
 from muomni_cli.runs.run import RunFolder
 from muomni_cli.training import own_voice
 from muomni_cli.voice.synthesis import voice_of
+
+pytestmark = pytest.mark.long
 
 WORDS = ["".join(word) for word in itertools.permutations("abcd", 3)] + ["abcd", "dcba", "bad", "cabba"]
 FEW = ("steps=2", "train.talker.steps=3", "batch_size=4", "val_every=0", "save_every=1", "threads=1")
@@ -85,7 +87,11 @@ def record(folder: Path) -> None:
 @pytest.fixture(scope="module")
 def trained(world: Path) -> RunFolder:
     """The run of the new voice."""
-    train("voice", "mine", list(FEW), init="small")
+    told: list[str] = []
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(train_voice, "say", told.append)
+        train("voice", "mine", list(FEW), init="small")
+    assert not [line for line in told if line.startswith("left out: ") and " of [[" in line], told
     return RunFolder(world / "runs" / "mine")
 
 
@@ -102,7 +108,6 @@ def packaged(run: RunFolder) -> str:
     return str(found)
 
 
-@pytest.mark.long
 def test_a_folder_becomes_a_voice(trained: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
     assert {stage: trained.status(stage) for stage in ("codec", "talker")} == dict.fromkeys(
         ("codec", "talker"), "finished"
@@ -154,7 +159,7 @@ def test_what_cannot_be_done_is_refused_and_changes_nothing(world: Path) -> None
         ("mine", {"init": "small", "voice": "My voice"}, "not a valid name of a voice"),
         ("mine", {"init": "small", "run": "new", "dry_run": True}, "has no --devices, --dry-run"),
         ("none", {"init": "small", "run": "new"}, "there is no folder none"),
-        ("runs", {"init": "small", "run": "new"}, "has neither metadata.csv"),
+        ("runs", {"init": "small", "run": "new"}, "is in no known layout"),
     ]
     for folder, options, what in refused:
         with pytest.raises(RequestError, match=what):
