@@ -46,7 +46,9 @@ class PretrainedConfig(PartConfig):
             from muomni_transformers.checkpoint_config import settings_of
 
             try:
-                values = _completed(values, settings_of(cls.family, expand_path(values["weights"])))
+                found = settings_of(cls.family, expand_path(values["weights"]))
+                usual = {name: cls.model_fields[name].default for name in SIZES}  # what a config.json may leave out
+                values = _completed(values, {**usual, **found})
             except RequestError as error:
                 if not all(name in values for name in SIZES):  # a resolved recipe states them
                     raise ValueError(f"{error.what}; {error.fix}") from error

@@ -114,6 +114,53 @@ def test_a_sound_that_is_too_long_is_refused(checkpoint: Checkpoint) -> None:
         read("whisper", config_of("whisper", checkpoint("whisper")), file.getvalue())
 
 
+PUBLISHED = {  # as the checkpoints of that name have them
+    "siglip": (
+        {"model_type": "siglip", "text_config": {"model_type": "siglip_text_model"},
+         "vision_config": {"model_type": "siglip_vision_model"}},
+        {"do_resize": True, "do_rescale": True, "do_normalize": True, "image_mean": [0.5] * 3, "image_std": [0.5] * 3,
+         "resample": 3, "rescale_factor": 0.00392156862745098, "size": {"height": 224, "width": 224}},
+        {"d_model": 768, "n_layers": 12, "size": 224, "patch": 16, "resize": 0, "activation": "gelu_pytorch_tanh"},
+    ),
+    "clip": (
+        {"model_type": "clip", "vision_config": {
+            "model_type": "clip_vision_model", "hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16,
+            "intermediate_size": 4096, "image_size": 224, "patch_size": 14, "hidden_act": "quick_gelu"}},
+        {"crop_size": 224, "do_center_crop": True, "do_normalize": True, "do_resize": True, "resample": 3, "size": 224,
+         "image_mean": [0.48145466, 0.4578275, 0.40821073], "image_std": [0.26862954, 0.26130258, 0.27577711]},
+        {"d_model": 1024, "n_layers": 24, "patch": 14, "resize": 224, "token_count": 256, "norm_eps": 1e-5},
+    ),
+    "dinov2": (
+        {"model_type": "dinov2", "hidden_size": 384, "num_hidden_layers": 12, "num_attention_heads": 6,
+         "image_size": 518, "patch_size": 14, "mlp_ratio": 4, "qkv_bias": True, "use_swiglu_ffn": False},
+        {"crop_size": {"height": 224, "width": 224}, "do_center_crop": True, "do_rescale": True, "do_resize": True,
+         "do_normalize": True, "size": {"shortest_edge": 256}, "resample": 3, "image_mean": [0.485, 0.456, 0.406],
+         "image_std": [0.229, 0.224, 0.225]},
+        {"d_model": 384, "d_ff": 1536, "size": 224, "trained_size": 518, "resize": 256, "token_count": 256},
+    ),
+    "whisper": (
+        {"model_type": "whisper", "d_model": 1280, "encoder_layers": 32, "encoder_attention_heads": 20,
+         "encoder_ffn_dim": 5120, "num_mel_bins": 128, "max_source_positions": 1500, "activation_function": "gelu"},
+        {"chunk_length": 30, "feature_size": 128, "hop_length": 160, "n_fft": 400, "n_samples": 480000,
+         "nb_max_frames": 3000, "padding_value": 0.0, "sampling_rate": 16000},
+        {"d_model": 1280, "n_mels": 128, "max_seconds": 30.0, "stack": 4},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("named", ["preprocessor_config.json", "processor_config.json"])
+@pytest.mark.parametrize("family", PUBLISHED)
+def test_configurations_as_they_are_published(family: str, named: str, tmp_path: Path) -> None:
+    config, processor, expected = PUBLISHED[family]
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    nested = {("feature_extractor" if family == "whisper" else "image_processor"): processor}
+    (tmp_path / named).write_text(json.dumps(processor if named.startswith("pre") else nested))
+    found = config_of(family, tmp_path, d_model=expected["d_model"])
+    assert {name: getattr(found, name) for name in expected} == expected
+    if family != "whisper":
+        assert found.mean == tuple(processor["image_mean"])
+
+
 def changed(folder: Path, place: Path, config: Any = None, processor: Any = None) -> Path:
     """A copy of a checkpoint's configuration with changes, and without any weights."""
     for name, changes in {"config.json": config, "preprocessor_config.json": processor}.items():
