@@ -16,6 +16,12 @@ PYPROJECT = ROOT / "pyproject.toml"  # exists only in a checkout
 OPTIONAL = re.compile(r"([\w.-]+)[^;]*;.*\bextra *== *['\"]([\w.-]+)['\"]")
 """A requirement of an extra in the metadata of an installed package: ``torch==2.11; extra == 'train'``."""
 
+LINE_BREAK = re.compile("[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
+
+
+def _one_line(text: str) -> str:
+    return LINE_BREAK.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
 
 class MuomniError(Exception):
     """A request failed: exit code 1.
@@ -23,11 +29,14 @@ class MuomniError(Exception):
     Args:
         what: one line that says what is wrong, without a full stop.
         fix: one line that says what to do; empty only if nothing can be done.
+
+    Line breaks in them, which are those of a name of a file, are escaped.
     """
 
     exit_code = 1
 
     def __init__(self, what: str, fix: str = "") -> None:
+        what, fix = _one_line(what), _one_line(fix)
         super().__init__(what)
         self.what = what
         self.fix = fix

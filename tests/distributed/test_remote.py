@@ -14,7 +14,8 @@ import pyarrow
 import pytest
 from PIL import Image
 from pyarrow import parquet
-from test_stages import COLORS, muomni, rows_of
+
+from tests.distributed.test_stages import COLORS, muomni, rows_of
 
 pytest.importorskip("aiohttp", reason="needs aiohttp")
 

@@ -12,7 +12,7 @@ from tests.installing import build_wheel, environment_with
 pytestmark = pytest.mark.long
 
 
-@pytest.fixture(scope="module", params=["clone", "wheel"])
+@pytest.fixture(scope="module", params=[pytest.param("clone", marks=pytest.mark.slow), "wheel"])
 def programs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of ``muomni`` and ``python``."""
     folder = tmp_path_factory.mktemp(request.param)

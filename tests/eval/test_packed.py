@@ -48,7 +48,8 @@ def assert_equal(ours: Cards, theirs: Cards) -> None:
             assert result == theirs[name]
 
 
-@pytest.mark.parametrize("split", [pytest.param("train", marks=pytest.mark.slow), "val"])
+@pytest.mark.slow
+@pytest.mark.parametrize("split", ["train", "val"])
 def test_the_cards_are_those_of_the_run(run: Run, split: str) -> None:
     words = "small.toml", "--split", split, "--limit", "24"
     theirs = cards_of(run, *words)

@@ -232,6 +232,7 @@ def test_training_can_ask_how_its_codec_sounds(spoken: Path, monkeypatch: pytest
     assert told == []
 
 
+@pytest.mark.slow
 def test_cards_of_speech_without_pytorch_are_those_of_the_run(
     run: Run, spoken: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

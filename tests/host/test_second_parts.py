@@ -93,7 +93,7 @@ def test_shipped_recipes_mean_the_built_in_parts(tmp_path: Path) -> None:
     assert '"muomni_text:bpe"' in json.dumps(recipes)
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_a_run_goes_on_and_works_beside_second_parts(muomni: Muomni, tmp_path: Path) -> None:
     (tmp_path / "small.toml").write_text(RECIPE)
 

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_stages import RECIPE
 from tiny import settings, trainer
 
 from muomni_cli.commands.train import train
@@ -21,6 +20,7 @@ from muomni_cli.core.files import read_json
 from muomni_cli.runs.run import RunFolder, read_header, stage_lock
 from muomni_cli.training.optim import Optimizers
 from tests.opening import run_engine
+from tests.training.test_stages import RECIPE
 
 HOLD = (
     "import sys, pathlib; from muomni_cli.runs.run import stage_lock\n"

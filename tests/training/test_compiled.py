@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
-from test_stages import RECIPE
 
 from muomni_cli.commands.train import train
+from tests.training.test_stages import RECIPE
 
 
 def losses(run: str) -> list[float]:

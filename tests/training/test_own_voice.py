@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from test_speech_stages import PITCHES, RATE, RECIPE, run, tones
 
 from muomni_cli.commands import models, train_voice
 from muomni_cli.commands.train import train
@@ -26,6 +25,7 @@ from muomni_cli.models.locate import model_named
 from muomni_cli.runs.run import RunFolder
 from muomni_cli.training import own_voice
 from muomni_cli.voice.synthesis import voice_of
+from tests.training.test_speech_stages import PITCHES, RATE, RECIPE, run, tones
 
 pytestmark = pytest.mark.long
 

@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from test_stages import RECIPE
 
 from muomni_cli.commands.train import train
 from muomni_cli.core.errors import MuomniError, RequestError
 from muomni_cli.recipe import load_recipe
 from muomni_cli.recipe.model import stages_of, waits_of
 from muomni_cli.training.processes import Plan, StoppedError, train_parallel
+from tests.training.test_stages import RECIPE
 
 WAITS = {"tokenizer": "", "thinker": ["tokenizer"], "image": ["tokenizer"], "omni": ["thinker", "image", "tokenizer"]}
 

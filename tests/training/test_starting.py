@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from test_resume import assert_same, state, told
-from test_stages import RECIPE
 from tiny import settings, trainer
 
 from muomni_cli.commands.train import train
 from muomni_cli.core.errors import MuomniError, RequestError
 from muomni_cli.runs.run import read_header
 from muomni_cli.training.processes import StoppedError
+from tests.training.test_resume import assert_same, state, told
+from tests.training.test_stages import RECIPE
 
 TEXT = "".join(f"Line {n}: the {n % 7} cats and {n % 5} dogs ran up the hill to see the sea.\n" for n in range(200))
 
