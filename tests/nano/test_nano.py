@@ -118,11 +118,11 @@ def test_it_is_meant_where_no_model_is_named(tmp_path: Path, monkeypatch: pytest
 @pytest.mark.parametrize(  # two or three below what its card says of 20
     ("kinds", "least"),
     [
-        ({"without": HELD}, 16),
-        ({"only": HELD}, 12),
-        ({"without": HELD, "grounds": ("white",)}, 16),
-        ({"without": HELD, "grounds": ("black",)}, 15),
-        ({"without": HELD, "quality": (50, 50)}, 16),
+        ({"without": HELD}, 17),
+        ({"only": HELD}, 14),
+        ({"without": HELD, "grounds": ("white",)}, 18),
+        ({"without": HELD, "grounds": ("black",)}, 17),
+        ({"without": HELD, "quality": (50, 50)}, 17),
         ({"without": HELD, "filling": 1.0, "filling_radius": (24.0, 24.0)}, 18),
     ],
 )
