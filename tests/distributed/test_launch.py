@@ -200,6 +200,7 @@ def test_the_processes_end_with_the_one_that_started_them() -> None:
     training.until(lambda: Path("runs/line/thinker/last.safetensors").exists())
     workers = [training.rank(number) for number in range(2)]
     training.process.kill()
+    training.wait()
     assert psutil.wait_procs(workers, timeout=60)[1] == []
 
 
