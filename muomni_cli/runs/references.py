@@ -2,7 +2,7 @@
 that no stage trains, because they came from a checkpoint in Hugging Face's format and are frozen.
 
 A module that has been given a :class:`WeightsReference` is left out of checkpoints
-(:func:`muomni_cli.runs.checkpoint.model_tensors`); whoever opens the run fills it from the folder again.
+(:func:`muomni_cli.runs.checkpoint.model_tensors`); opening the run fills it from the folder again.
 """
 
 from __future__ import annotations

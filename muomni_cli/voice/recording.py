@@ -57,7 +57,7 @@ class SoundDeviceMicrophone:
         self._queue.put(block[:, 0].copy())
 
     def blocks(self) -> Iterator[Wave]:
-        while not self._queue.empty():  # what came while nobody listened
+        while not self._queue.empty():  # blocks that arrived before this recording
             self._queue.get()
         while True:
             try:
