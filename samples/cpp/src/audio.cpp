@@ -1,6 +1,4 @@
-#include <array>
 #include <cmath>
-#include <cstring>
 #include <fstream>
 #include <iterator>
 
@@ -16,45 +14,35 @@ constexpr double BELOW = 30, ABOVE = 5, LEAST = 12, STEADY = 3, ALONE = 8, MOST_
 constexpr double LOUDEST = 0.06, SHORTEST = 0.04;                                           // seconds
 
 // Unsigned little-endian numbers, whatever the machine's order.
-template <class T>
-T read_number(const std::vector<char>& bytes, std::size_t at) {
-    T value = 0;
-    for (std::size_t n = 0; n < sizeof(T); n++) {
-        value = static_cast<T>(value |
-                               static_cast<T>(static_cast<T>(static_cast<unsigned char>(bytes[at + n])) << (8 * n)));
-    }
+std::uint32_t read_number(const std::string& bytes, std::size_t at, int size) {
+    std::uint32_t value = 0;
+    for (int n = 0; n < size; n++) value |= std::uint32_t{static_cast<unsigned char>(bytes.at(at + n))} << (8 * n);
     return value;
 }
 
-template <class T>
-void write_number(std::string& bytes, T value) {
-    for (std::size_t n = 0; n < sizeof(T); n++) bytes += static_cast<char>((value >> (8 * n)) & 0xff);
+void write_number(std::string& bytes, std::uint32_t value, int size) {
+    for (int n = 0; n < size; n++) bytes += static_cast<char>((value >> (8 * n)) & 0xff);
 }
 
 // Power at every STEP, in dB of full scale.
 std::vector<double> loudness(std::span<const float> samples, double rate) {
-    const auto around = static_cast<std::size_t>(std::max(1.0, std::nearbyint(AROUND * rate)));
-    std::vector<double> total(samples.size() + 2 * around + 1, 0.0);  // with silence at both ends
-    for (std::size_t n = 0; n + 1 < total.size(); n++) {
-        const double value = n >= around && n < around + samples.size() ? samples[n - around] : 0.0;
-        total[n + 1] = total[n] + value * value;
-    }
-    const auto steps = static_cast<std::size_t>(static_cast<double>(samples.size()) / (STEP * rate)) + 1;
+    const std::int64_t around = std::max(1L, std::lrint(AROUND * rate));
+    std::vector<double> total(around + 1, 0.0);  // of the squares, with silence at both ends
+    for (const float sample : samples) total.push_back(total.back() + double{sample} * sample);
+    total.resize(total.size() + around, total.back());
     std::vector<double> levels;
-    for (std::size_t step = 0; step < steps; step++) {
-        const auto center = static_cast<std::size_t>(static_cast<double>(step) * STEP * rate);
-        const double power =
-            std::max(0.0, total[center + 2 * around] - total[center]) / static_cast<double>(2 * around);
+    for (int step = 0; step <= int(samples.size() / (STEP * rate)); step++) {
+        const auto begin = std::int64_t(step * STEP * rate);
+        const double power = (total[begin + 2 * around] - total[begin]) / (2 * around);
         levels.push_back(10 * std::log10(power + 1e-10));
     }
     return levels;
 }
 
 double percentile(const std::vector<double>& sorted, double percent) {
-    const double place = static_cast<double>(sorted.size() - 1) * percent / 100;
-    const auto low = static_cast<std::size_t>(place);
-    const std::size_t high = std::min(low + 1, sorted.size() - 1);
-    return sorted[low] + (sorted[high] - sorted[low]) * (place - static_cast<double>(low));
+    const double place = (sorted.size() - 1) * percent / 100;
+    const auto low = std::size_t(place), high = std::min(low + 1, sorted.size() - 1);
+    return sorted[low] + (sorted[high] - sorted[low]) * (place - low);
 }
 
 // Which steps hold speech or another sound.
@@ -70,7 +58,7 @@ std::vector<bool> active(const std::vector<double>& levels) {
     for (std::size_t begin = 0; begin < levels.size();) {
         std::size_t end = begin;
         while (end < levels.size() && levels[end] >= limit) end++;
-        for (std::size_t n = begin; n < end; n++) found[n] = static_cast<double>(end - begin) >= SHORTEST / STEP;
+        for (std::size_t n = begin; n < end; n++) found[n] = end - begin >= SHORTEST / STEP;
         begin = std::max(end, begin + 1);
     }
     return found;
@@ -88,37 +76,36 @@ void bring_to_level(std::vector<float>& samples, double rate, const Json& range)
     if (count == 0) return;
     const double level = 10 * std::log10(power / count);
     const double gain = std::clamp(level, range.at(0).get<double>(), range.at(1).get<double>()) - level;
-    const auto factor = static_cast<float>(std::pow(10, std::min(gain, MOST_GAIN) / 20));
+    const float factor = std::pow(10, std::min(gain, MOST_GAIN) / 20);
     for (float& sample : samples) sample *= factor;
 }
 
 // Which tokens lie within `silence` seconds of speech; all if there is none.
-std::vector<bool> tokens_near_speech(std::span<const float> samples, double rate, std::size_t token, double silence) {
-    const auto tokens = (samples.size() + token - 1) / token;
+std::vector<bool> tokens_near_speech(std::span<const float> samples, double rate, std::int64_t token, double silence) {
+    const std::int64_t tokens = (std::ssize(samples) + token - 1) / token;
     std::vector<bool> kept(tokens, false);
     const std::vector<bool> speech = active(loudness(samples, rate));
-    const double around = silence * rate / static_cast<double>(token), last = static_cast<double>(tokens);
     for (std::size_t step = 0; step < speech.size(); step++) {
         if (!speech[step]) continue;
-        const double place = static_cast<double>(step) * STEP * rate / static_cast<double>(token);
-        const auto begin = static_cast<std::size_t>(std::clamp(std::floor(place - around), 0.0, last));
-        const auto end = static_cast<std::size_t>(std::clamp(std::floor(place + around + 1), 0.0, last));
-        for (std::size_t n = begin; n < end; n++) kept[n] = true;
+        const double place = step * STEP * rate / token, around = silence * rate / token;
+        const auto begin = std::int64_t(std::max(0.0, std::floor(place - around)));
+        const auto end = std::min(tokens, std::int64_t(std::floor(place + around + 1)));
+        for (std::int64_t n = begin; n < end; n++) kept[n] = true;
     }
-    const auto whole = kept.begin() + static_cast<std::ptrdiff_t>(samples.size() / token);
+    const auto whole = kept.begin() + std::ssize(samples) / token;
     if (std::find(kept.begin(), whole, true) == whole) kept.assign(tokens, true);
     return kept;
 }
 
 }  // namespace
 
-std::size_t samples_per_token(const Json& config) {
-    return config.at("hop").get<std::size_t>() * config.at("downsample").get<std::size_t>();
+std::int64_t samples_per_token(const Json& config) {
+    return config.at("hop").get<std::int64_t>() * config.at("downsample").get<std::int64_t>();
 }
 
 Recording prepare_recording(std::span<const float> samples, const Json& config) {
     const double rate = config.at("sample_rate");
-    const std::size_t token = samples_per_token(config);
+    const std::int64_t token = samples_per_token(config);
     Recording made{{samples.begin(), samples.end()}, std::vector<bool>((samples.size() + token - 1) / token, true)};
     if (const Json level = config.value("level", Json()); !level.is_null()) bring_to_level(made.samples, rate, level);
     const Json silence = config.value("silence", Json());
@@ -135,24 +122,20 @@ Recording prepare_recording(std::span<const float> samples, const Json& config) 
 std::vector<float> read_wav(const std::filesystem::path& file, int rate) {
     std::ifstream stream(file, std::ios::binary);
     if (!stream) throw Error(file.string() + " cannot be read", "give a WAV file");
-    const std::vector<char> bytes{std::istreambuf_iterator<char>(stream), {}};
-    const auto tagged = [&](std::size_t at, const char* tag) { return std::memcmp(bytes.data() + at, tag, 4) == 0; };
+    const std::string bytes{std::istreambuf_iterator<char>(stream), {}};
     const std::string fix = "convert it: ffmpeg -i IN -ac 1 -ar " + std::to_string(rate) + " -c:a pcm_s16le OUT.wav";
-    if (bytes.size() < 12 || !tagged(0, "RIFF") || !tagged(8, "WAVE"))
-        throw Error(file.string() + " is not a WAV file", fix);
+    if (!bytes.starts_with("RIFF") || bytes.find("WAVE") != 8) throw Error(file.string() + " is not a WAV file", fix);
     bool known = false;
     for (std::size_t at = 12; at + 8 <= bytes.size();) {
-        const std::size_t size = read_number<std::uint32_t>(bytes, at + 4), begin = at + 8;
-        if (tagged(at, "fmt ") && size >= 16 && begin + 16 <= bytes.size()) {
-            known = read_number<std::uint16_t>(bytes, begin) == 1 &&
-                    read_number<std::uint16_t>(bytes, begin + 2) == 1 &&
-                    read_number<std::uint32_t>(bytes, begin + 4) == static_cast<std::uint32_t>(rate) &&
-                    read_number<std::uint16_t>(bytes, begin + 14) == 16;
-        } else if (tagged(at, "data") && known) {
+        const std::string tag = bytes.substr(at, 4);
+        const std::size_t size = read_number(bytes, at + 4, 4), begin = at + 8;
+        if (tag == "fmt " && size >= 16 && begin + 16 <= bytes.size()) {
+            known = read_number(bytes, begin, 2) == 1 && read_number(bytes, begin + 2, 2) == 1 &&
+                    read_number(bytes, begin + 4, 4) == std::uint32_t(rate) && read_number(bytes, begin + 14, 2) == 16;
+        } else if (tag == "data" && known) {
             std::vector<float> samples;
             for (std::size_t n = begin; n + 2 <= std::min(bytes.size(), begin + size); n += 2) {
-                samples.push_back(static_cast<float>(static_cast<std::int16_t>(read_number<std::uint16_t>(bytes, n))) /
-                                  32768);
+                samples.push_back(static_cast<std::int16_t>(read_number(bytes, n, 2)) / 32768.0f);
             }
             return samples;
         }
@@ -163,23 +146,18 @@ std::vector<float> read_wav(const std::filesystem::path& file, int rate) {
 }
 
 void write_wav(const std::filesystem::path& file, const std::vector<float>& samples, int rate) {
-    const auto size = static_cast<std::uint32_t>(2 * samples.size());
-    const auto hertz = static_cast<std::uint32_t>(rate);
     std::string bytes = "RIFF";
-    write_number<std::uint32_t>(bytes, 36 + size);
+    write_number(bytes, 36 + 2 * samples.size(), 4);
     bytes += "WAVEfmt ";
-    write_number<std::uint32_t>(bytes, 16);
-    for (const int value : {1, 1}) write_number(bytes, static_cast<std::uint16_t>(value));  // integers, one channel
-    for (const std::uint32_t value : {hertz, 2 * hertz}) write_number(bytes, value);
-    for (const int value : {2, 16}) write_number(bytes, static_cast<std::uint16_t>(value));
+    write_number(bytes, 16, 4);
+    for (const int value : {1, 1}) write_number(bytes, value, 2);  // integers, one channel
+    for (const int value : {rate, 2 * rate}) write_number(bytes, value, 4);
+    for (const int value : {2, 16}) write_number(bytes, value, 2);
     bytes += "data";
-    write_number(bytes, size);
-    for (const float sample : samples) {
-        const long value = std::lrint(std::clamp(sample, -1.0f, 1.0f) * 32767);
-        write_number(bytes, static_cast<std::uint16_t>(static_cast<std::int16_t>(value)));
-    }
+    write_number(bytes, 2 * samples.size(), 4);
+    for (const float sample : samples) write_number(bytes, std::lrint(std::clamp(sample, -1.0f, 1.0f) * 32767), 2);
     std::ofstream stream(file, std::ios::binary);
-    if (!stream.write(bytes.data(), static_cast<std::streamsize>(bytes.size())).flush()) {
+    if (!stream.write(bytes.data(), bytes.size()).flush()) {
         throw Error(file.string() + " cannot be written", "give the path of a file in a folder that exists", 1);
     }
 }

@@ -66,15 +66,13 @@ std::filesystem::path inside(const std::filesystem::path& root, const std::strin
 
 }  // namespace
 
-std::span<const float> Array::last_row() const {
-    const auto width = static_cast<std::size_t>(shape.back());
-    return std::span(values).last(width);
-}
+std::span<const float> Array::last_row() const { return std::span(values).last(shape.back()); }
 
 Array floats(const Ort::Value& value) {
     const auto info = value.GetTensorTypeAndShapeInfo();
-    if (info.GetElementType() != ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT)
+    if (info.GetElementType() != ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT) {
         throw std::runtime_error("an output is not float32");
+    }
     Array made{info.GetShape(), {}};
     const float* begin = value.GetTensorData<float>();
     if (const std::size_t count = info.GetElementCount()) made.values.assign(begin, begin + count);
@@ -144,8 +142,9 @@ Graph& Part::graph(const std::string& name) {
 Bundle::Bundle(std::filesystem::path root) : root_(std::move(root)) {
     require_runtime();
     std::ifstream file(root_ / "muomni.json", std::ios::binary);
-    if (!file)
+    if (!file) {
         throw Error("there is no bundle in " + root_.string(), "give the folder that `muomni export --onnx` wrote");
+    }
     manifest_ = Json::parse(file);
     if (const int format = manifest_.at("format"); format != 1) {
         throw Error("the bundle has format " + std::to_string(format) + ", and 1 is read here",

@@ -1,3 +1,4 @@
+#include <iostream>
 #include <set>
 
 #include "media.hpp"
@@ -23,10 +24,12 @@ Array embed_recording(const Bundle& bundle, const std::filesystem::path& file) {
     Part part = bundle.part("audio", {"encoder", "projector"});
     const std::vector<float> wave = read_wav(file, part.config().at("sample_rate"));
     const Recording ready = prepare_recording(wave, part.config());
-    const double seconds = static_cast<double>(ready.samples.size()) / part.config().at("sample_rate").get<double>();
-    if (wave.size() < samples_per_token(part.config())) throw Error(file.string() + " is too short", "record more");
+    const double seconds = ready.samples.size() / part.config().at("sample_rate").get<double>();
+    if (std::ssize(wave) < samples_per_token(part.config())) {
+        throw Error(file.string() + " is too short", "record more");
+    }
     if (seconds > part.config().at("max_seconds").get<double>()) throw Error(file.string() + " is too long", "cut it");
-    const Shape shape{1, static_cast<std::int64_t>(ready.samples.size())};
+    const Shape shape{1, std::ssize(ready.samples)};
     Outputs made = part.graph("encoder")(Feed{"inputs", tensor(shape, ready.samples)});
     return floats(part.graph("projector")(Feed{"tokens", std::move(made.at("tokens"))}).at("inputs_embeds"));
 }
@@ -84,8 +87,9 @@ public:
 
 private:
     std::int64_t special(const std::string& name) const {
-        if (!specials_.contains(name))
+        if (!specials_.contains(name)) {
             throw Error("the tokenizer has no token " + name, "export with chat.template=plain");
+        }
         return specials_.at(name);
     }
 
@@ -97,13 +101,25 @@ private:
         }
         Prompt prompt;
         std::vector<std::int64_t> rows;  // that stand for media
-        const auto attach = [&](const Array& embeddings) {
-            prompt.media.insert(prompt.media.end(), embeddings.values.begin(), embeddings.values.end());
-            for (std::int64_t n = 0; n < embeddings.shape.at(1); n++)
-                rows.push_back(-1 - static_cast<std::int64_t>(rows.size()));
+        const std::int64_t context = thinker_.config().at("ctx_len");
+        const auto attach = [&](const Array& embeddings, std::int64_t count) {
+            const auto begin = embeddings.values.begin();
+            prompt.media.insert(prompt.media.end(), begin, begin + count * embeddings.shape.back());
+            for (std::int64_t n = 0; n < count; n++) rows.push_back(-1 - std::ssize(rows));
         };
-        if (question.image) attach(embed_picture(bundle_, *question.image));
-        if (question.audio) attach(embed_recording(bundle_, *question.audio));
+        if (question.image) {
+            const Array embeddings = embed_picture(bundle_, *question.image);
+            const std::int64_t made = embeddings.shape.at(1);
+            if (made > context / 2)
+                throw Error("a picture fills over half of the context", "use a model with a longer one");
+            attach(embeddings, made);
+        }
+        if (question.audio) {
+            const Array embeddings = embed_recording(bundle_, *question.audio);
+            const std::int64_t made = embeddings.shape.at(1), used = std::min(made, context / 4);
+            if (used < made) std::cerr << "used: the first " << used << " of " << made << " tokens of the recording\n";
+            attach(embeddings, used);
+        }
         const std::string system = settings_.value("system", "");
         if (!system.empty()) add_turn(prompt, layout, "system", system, {});
         add_turn(prompt, layout, "user", question.text, rows);
@@ -129,13 +145,13 @@ private:
         const std::span fresh = std::span(prompt.ids).subspan(done);
         std::vector<std::int64_t> plain;
         for (const std::int64_t id : fresh) plain.push_back(std::max<std::int64_t>(id, 0));
-        const Shape shape{1, static_cast<std::int64_t>(plain.size())};
+        const Shape shape{1, std::ssize(plain)};
         Array embeddings = floats(thinker_.graph("embed")(Feed{"input_ids", tensor(shape, plain)}).at("inputs_embeds"));
-        const auto width = static_cast<std::ptrdiff_t>(embeddings.shape.back());
-        for (std::size_t n = 0; n < fresh.size(); n++) {
+        const std::int64_t width = embeddings.shape.back();
+        for (std::int64_t n = 0; n < std::ssize(fresh); n++) {
             if (fresh[n] >= 0) continue;
-            const auto row = prompt.media.begin() + width * static_cast<std::ptrdiff_t>(-1 - fresh[n]);
-            std::copy(row, row + width, embeddings.values.begin() + width * static_cast<std::ptrdiff_t>(n));
+            const auto row = prompt.media.begin() + width * (-1 - fresh[n]);
+            std::copy(row, row + width, embeddings.values.begin() + width * n);
         }
         Array logits = floats(thinker_.graph("thinker")(Feed{"inputs_embeds", tensor(embeddings)}).at("logits"));
         const auto last = logits.last_row();
@@ -143,7 +159,7 @@ private:
         const float penalty = settings_.value("repetition_penalty", 1.0f);
         for (const std::int64_t id : std::set<std::int64_t>(prompt.ids.begin(), prompt.ids.end())) {
             if (id < 0) continue;
-            float& score = scores.at(static_cast<std::size_t>(id));
+            float& score = scores.at(id);
             score = score > 0 ? score / penalty : score * penalty;
         }
         return argmax(scores);

@@ -20,13 +20,13 @@
 namespace muomni {
 namespace {
 
-using Color = std::array<std::uint8_t, 3>;
+using Color = std::array<int, 3>;
 
 constexpr int BITS = 22;     // of fixed-point weights
 constexpr int SEARCHED = 8;  // longest side, in sides of the square, of the picture in which plain ends are looked for
 constexpr int ALIKE = 20;    // largest difference, in each channel, of pixels of one color
 
-int round_half_even(double value) { return static_cast<int>(std::nearbyint(value)); }
+int round_half_even(double value) { return int(std::nearbyint(value)); }
 
 // Keys' cubic convolution with a = -0.5.
 double bicubic(double x) {
@@ -42,18 +42,17 @@ struct Window {
 };
 
 std::vector<Window> windows(int from, int to) {
-    const double scale = static_cast<double>(from) / to, wide = std::max(scale, 1.0);
+    const double scale = 1.0 * from / to, wide = std::max(scale, 1.0);
     std::vector<Window> made;
     for (int place = 0; place < to; place++) {
         const double center = (place + 0.5) * scale;
-        const int first = std::max(0, static_cast<int>(center - 2 * wide + 0.5));
-        const int end = std::min(from, static_cast<int>(center + 2 * wide + 0.5));
+        const int first = std::max(0, int(center - 2 * wide + 0.5));
+        const int end = std::min(from, int(center + 2 * wide + 0.5));
         std::vector<double> weights;
         double sum = 0;
         for (int at = first; at < end; at++) sum += weights.emplace_back(bicubic((at - center + 0.5) * (1 / wide)));
         Window window{first, {}};
-        for (const double weight : weights)
-            window.weights.push_back(static_cast<int>(std::lround(weight * (1 / sum) * (1 << BITS))));
+        for (const double weight : weights) window.weights.push_back(std::lround(weight * (1 / sum) * (1 << BITS)));
         made.push_back(std::move(window));
     }
     return made;
@@ -61,29 +60,20 @@ std::vector<Window> windows(int from, int to) {
 
 // One side of a picture to `size`: the width, or else the height.
 Picture resize_side(const Picture& picture, bool width, int size) {
-    const int from = width ? picture.width : picture.height;
-    if (from == size) return picture;
-    Picture made{width ? size : picture.width, width ? picture.height : size, {}};
-    made.rgb.resize(std::size_t{3} * static_cast<std::size_t>(made.width) * static_cast<std::size_t>(made.height));
-    const std::vector<Window> found = windows(from, size);
-    const auto index = [](const Picture& of, int x, int y) {
-        return 3 * (static_cast<std::size_t>(y) * static_cast<std::size_t>(of.width) + static_cast<std::size_t>(x));
-    };
+    if (size == (width ? picture.width : picture.height)) return picture;
+    Picture made(width ? size : picture.width, width ? picture.height : size);
+    const std::vector<Window> found = windows(width ? picture.width : picture.height, size);
     for (int y = 0; y < made.height; y++) {
         for (int x = 0; x < made.width; x++) {
-            const Window& window = found[static_cast<std::size_t>(width ? x : y)];
+            const Window& window = found[width ? x : y];
             std::array<std::int64_t, 3> sums;
             sums.fill(1 << (BITS - 1));
-            int at = window.first;
-            for (const int weight : window.weights) {
-                const std::uint8_t* pixel = &picture.rgb[width ? index(picture, at, y) : index(picture, x, at)];
-                for (std::size_t c = 0; c < 3; c++) sums[c] += std::int64_t{pixel[c]} * weight;
-                at++;
+            for (int n = 0; n < std::ssize(window.weights); n++) {
+                const int at = window.first + n;
+                const std::uint8_t* pixel = width ? picture.pixel(at, y) : picture.pixel(x, at);
+                for (int c = 0; c < 3; c++) sums[c] += std::int64_t{pixel[c]} * window.weights[n];
             }
-            std::uint8_t* pixel = &made.rgb[index(made, x, y)];
-            for (std::size_t c = 0; c < 3; c++) {
-                pixel[c] = static_cast<std::uint8_t>(std::clamp<std::int64_t>(sums[c] >> BITS, 0, 255));
-            }
+            for (int c = 0; c < 3; c++) made.pixel(x, y)[c] = std::clamp<std::int64_t>(sums[c] >> BITS, 0, 255);
         }
     }
     return made;
@@ -98,41 +88,40 @@ Picture resize(const Picture& picture, int width, int height) {
 }
 
 // In proportion, with a longer side of `side`.
-Picture resize_longer(const Picture& picture, int side) {
-    const double scale = static_cast<double>(std::max(picture.width, picture.height));
-    return resize(picture, std::max(1, round_half_even(picture.width * static_cast<double>(side) / scale)),
-                  std::max(1, round_half_even(picture.height * static_cast<double>(side) / scale)));
+Picture resize_longer(const Picture& picture, double side) {
+    const int longer = std::max(picture.width, picture.height);
+    return resize(picture, std::max(1, round_half_even(picture.width * side / longer)),
+                  std::max(1, round_half_even(picture.height * side / longer)));
+}
+
+// Copies `from` onto `to`, whose pixel (0, 0) is the pixel (left, top) of `from`; what lies beyond is left as it is.
+void paste(const Picture& from, int left, int top, Picture& to) {
+    for (int y = std::max(0, -top); y < std::min(to.height, from.height - top); y++) {
+        const int x = std::max(0, -left), end = std::min(to.width, from.width - left);
+        std::copy(from.pixel(x + left, y + top), from.pixel(x + left, y + top) + 3 * (end - x), to.pixel(x, y));
+    }
 }
 
 Picture crop(const Picture& picture, int left, int top, int width, int height) {
-    Picture made{width, height, {}};
-    for (int y = top; y < top + height; y++) {
-        const auto begin = picture.rgb.begin() + std::ptrdiff_t{3} * (std::ptrdiff_t{y} * picture.width + left);
-        made.rgb.insert(made.rgb.end(), begin, begin + std::ptrdiff_t{3} * width);
-    }
+    Picture made(width, height);
+    paste(picture, left, top, made);
     return made;
-}
-
-Color pixel_at(const Picture& picture, int x, int y) {
-    const std::size_t at =
-        3 * (static_cast<std::size_t>(y) * static_cast<std::size_t>(picture.width) + static_cast<std::size_t>(x));
-    return {picture.rgb[at], picture.rgb[at + 1], picture.rgb[at + 2]};
 }
 
 // The median of the outermost pixels, corners twice, in each channel.
 Color edge_color(const Picture& picture) {
-    std::array<std::vector<std::uint8_t>, 3> values;
-    const auto add = [&](int x, int y) {
-        const Color color = pixel_at(picture, x, y);
-        for (std::size_t c = 0; c < 3; c++) values[c].push_back(color[c]);
-    };
-    for (int x = 0; x < picture.width; x++) add(x, 0), add(x, picture.height - 1);
-    for (int y = 0; y < picture.height; y++) add(0, y), add(picture.width - 1, y);
     Color median{};
-    for (std::size_t c = 0; c < 3; c++) {
-        std::sort(values[c].begin(), values[c].end());
-        const std::size_t half = values[c].size() / 2;  // of an even number
-        median[c] = static_cast<std::uint8_t>((values[c][half - 1] + values[c][half]) / 2);
+    for (int c = 0; c < 3; c++) {
+        std::vector<int> values;
+        for (int x = 0; x < picture.width; x++) {
+            for (const int y : {0, picture.height - 1}) values.push_back(picture.pixel(x, y)[c]);
+        }
+        for (int y = 0; y < picture.height; y++) {
+            for (const int x : {0, picture.width - 1}) values.push_back(picture.pixel(x, y)[c]);
+        }
+        std::sort(values.begin(), values.end());
+        const auto half = values.size() / 2;  // of an even number
+        median[c] = (values[half - 1] + values[half]) / 2;
     }
     return median;
 }
@@ -144,9 +133,9 @@ Picture without_plain_ends(const Picture& picture, const Picture& small, const C
     const int lines = upright ? small.height : small.width, across = upright ? small.width : small.height;
     const auto plain = [&](int line) {
         for (int at = 0; at < across; at++) {
-            const Color found = upright ? pixel_at(small, at, line) : pixel_at(small, line, at);
-            for (std::size_t c = 0; c < 3; c++) {
-                if (std::abs(found[c] - color[c]) > ALIKE) return false;
+            const std::uint8_t* pixel = upright ? small.pixel(at, line) : small.pixel(line, at);
+            for (int c = 0; c < 3; c++) {
+                if (std::abs(pixel[c] - color[c]) > ALIKE) return false;
             }
         }
         return true;
@@ -157,7 +146,7 @@ Picture without_plain_ends(const Picture& picture, const Picture& small, const C
     if (before == lines) before = after = 0;
     const int cut = std::min(lines - across, before + after), left = before + after - cut;
     const int some = std::min(across / 16, left / 2);
-    const int share = round_half_even(static_cast<double>(left) * before / std::max(before + after, 1));
+    const int share = round_half_even(1.0 * left * before / std::max(before + after, 1));
     const int first = before - std::clamp(share, std::min(before, some), left - std::min(after, some));
     const double longer = std::max(picture.width, picture.height);
     const int begin = round_half_even(first * longer / lines),
@@ -183,22 +172,17 @@ Picture fit_square(const Picture& picture, const Json& config) {
         color = edge_color(small);
         whole = without_plain_ends(picture, small, color);
     } else if (fit == "pad") {
-        for (std::size_t c = 0; c < 3; c++) {
-            color[c] = static_cast<std::uint8_t>(round_half_even(255 * config.at("mean").at(c).get<double>()));
+        for (int c = 0; c < 3; c++) {
+            color[c] = round_half_even(255 * config.at("mean").at(c).get<double>());
         }
     } else {
         throw Error("the image encoder fits pictures by " + fit + ", which is not known here",
                     "use a newer muomni_min");
     }
     const Picture inner = resize_longer(whole, side);
-    const int left = (side - inner.width) / 2, top = (side - inner.height) / 2;
-    Picture page{side, side, {}};
-    for (int n = 0; n < side * side; n++) page.rgb.insert(page.rgb.end(), color.begin(), color.end());
-    for (int y = 0; y < inner.height; y++) {
-        const auto line = inner.rgb.begin() + std::ptrdiff_t{3} * y * inner.width;
-        std::copy(line, line + std::ptrdiff_t{3} * inner.width,
-                  page.rgb.begin() + std::ptrdiff_t{3} * (std::ptrdiff_t{top + y} * side + left));
-    }
+    Picture page(side, side);
+    for (int n = 0; n < side * side; n++) std::copy(color.begin(), color.end(), page.rgb.begin() + 3 * n);
+    paste(inner, -((side - inner.width) / 2), -((side - inner.height) / 2), page);
     return page;
 }
 
@@ -210,23 +194,21 @@ Picture read_picture(const std::filesystem::path& file, std::int64_t max_pixels)
         throw Error(file.string() + " is not a picture that can be read: " + stbi_failure_reason(),
                     "give a PNG or JPEG file");
     }
-    if (std::int64_t{width} * height > max_pixels)
+    if (std::int64_t{width} * height > max_pixels) {
         throw Error(file.string() + " has too many pixels", "make it smaller");
+    }
     const std::unique_ptr<stbi_uc, void (*)(void*)> pixels(
         stbi_load(file.string().c_str(), &width, &height, &channels, 4), stbi_image_free);
     if (!pixels) {
         throw Error(file.string() + " is damaged: " + stbi_failure_reason(), "save it again as PNG or JPEG");
     }
-    Picture picture{width, height, {}};
-    const std::size_t count = static_cast<std::size_t>(width) * static_cast<std::size_t>(height);
+    Picture picture(width, height);
     bool seen = false;
-    for (std::size_t n = 0; n < count; n++) {
-        const stbi_uc* pixel = pixels.get() + 4 * n;
+    for (std::size_t n = 0; n < picture.rgb.size(); n++) {
+        const stbi_uc* pixel = pixels.get() + n / 3 * 4;
+        const int sum = pixel[n % 3] * pixel[3] + 255 * (255 - pixel[3]) + 128;
+        picture.rgb[n] = ((sum >> 8) + sum) >> 8;  // sum / 255
         seen = seen || pixel[3] > 0;
-        for (int c = 0; c < 3; c++) {
-            const int sum = pixel[c] * pixel[3] + 255 * (255 - pixel[3]) + 128;
-            picture.rgb.push_back(static_cast<std::uint8_t>(((sum >> 8) + sum) >> 8));  // sum / 255
-        }
     }
     if (!seen) throw Error(file.string() + " is fully transparent", "give another picture");
     return picture;
@@ -235,7 +217,7 @@ Picture read_picture(const std::filesystem::path& file, std::int64_t max_pixels)
 std::vector<std::uint8_t> fit_picture(const Picture& picture, const Json& config) {
     const Picture square = fit_square(picture, config);
     std::vector<std::uint8_t> planes;
-    for (std::size_t c = 0; c < 3; c++) {
+    for (int c = 0; c < 3; c++) {
         for (std::size_t at = c; at < square.rgb.size(); at += 3) planes.push_back(square.rgb[at]);
     }
     return planes;

@@ -7,6 +7,10 @@ namespace muomni {
 
 // Red, green and blue of each pixel, row by row.
 struct Picture {
+    Picture(int w, int h) : width(w), height(h), rgb(std::size_t{3} * w * h) {}
+    std::uint8_t* pixel(int x, int y) { return rgb.data() + 3 * (std::ptrdiff_t{y} * width + x); }
+    const std::uint8_t* pixel(int x, int y) const { return rgb.data() + 3 * (std::ptrdiff_t{y} * width + x); }
+
     int width, height;
     std::vector<std::uint8_t> rgb;
 };
@@ -31,6 +35,6 @@ struct Recording {
 Recording prepare_recording(std::span<const float> samples, const Json& config);
 
 // Samples per token of the encoder `listener`.
-std::size_t samples_per_token(const Json& config);
+std::int64_t samples_per_token(const Json& config);
 
 }  // namespace muomni

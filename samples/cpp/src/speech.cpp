@@ -1,20 +1,24 @@
 #include <cctype>
 #include <cmath>
 #include <sstream>
+#include <string_view>
 
 #include "models.hpp"
 
 namespace muomni {
 namespace {
 
-const std::string ALPHABET = "abcdefghijklmnopqrstuvwxyz' .,?!;:-";
-constexpr std::size_t MOST_WORDS = 40, MOST_LETTERS = 400;  // of a sentence
+constexpr std::string_view ALPHABET = "abcdefghijklmnopqrstuvwxyz' .,?!;:-";
+constexpr std::int64_t MOST_WORDS = 40, MOST_LETTERS = 400;  // of a sentence
+constexpr std::int64_t ENOUGH_WORDS = 25;                    // after which a sentence ends at any mark
 
 using Codes = std::vector<std::int64_t>;  // (T,Q)
 
+bool is_letter(char symbol) { return symbol >= 'a' && symbol <= 'z'; }
+
 struct Sentence {
     std::string text;
-    std::size_t words = 0, letters = 0;
+    std::int64_t words = 0, letters = 0;
 };
 
 // The sentences of a text in lower case. What is not in the alphabet becomes a space, and is added to `unspoken`.
@@ -23,7 +27,7 @@ std::vector<Sentence> sentences_of(const std::string& text, std::string& unspoke
     for (const char written : text) {
         const auto byte = static_cast<unsigned char>(written);
         const char lower = static_cast<char>(std::tolower(byte));
-        const bool known = ALPHABET.find(lower) != std::string::npos;
+        const bool known = ALPHABET.find(lower) != std::string_view::npos;
         if (!known && !std::isspace(byte)) unspoken += written;
         plain += known ? lower : ' ';
     }
@@ -31,16 +35,16 @@ std::vector<Sentence> sentences_of(const std::string& text, std::string& unspoke
     bool open = false;
     std::istringstream words(plain);
     for (std::string word; words >> word;) {
-        const auto letters = static_cast<std::size_t>(
-            std::count_if(word.begin(), word.end(), [](unsigned char c) { return std::isalpha(c); }));
+        const std::int64_t letters = std::count_if(word.begin(), word.end(), is_letter);
         if (letters == 0 && !open) continue;  // marks without a word
-        if (!open || made.back().words == MOST_WORDS || made.back().letters + letters > MOST_LETTERS)
-            made.emplace_back();
+        const bool full = open && (made.back().words == MOST_WORDS || made.back().letters + letters > MOST_LETTERS);
+        if (!open || full) made.emplace_back();
         Sentence& last = made.back();
         last.text += (last.text.empty() ? "" : " ") + word;
         last.words++;
-        last.letters += word.size();
-        open = std::string(".?!").find(word.back()) == std::string::npos;
+        last.letters += std::ssize(word);
+        const bool ends = std::string_view(".?!").find(word.back()) != std::string_view::npos;
+        open = !ends && (last.words < ENOUGH_WORDS || is_letter(word.back()) || word.back() == '\'');
     }
     return made;
 }
@@ -65,30 +69,25 @@ public:
     // The code frames of one sentence.
     Codes say(const Sentence& sentence) {
         const Array plan = plan_of(sentence.text);
-        const std::int64_t words = static_cast<std::int64_t>(sentence.words),
-                           letters = static_cast<std::int64_t>(sentence.letters);
-        const std::int64_t bound =
-            std::max<std::int64_t>(50, std::min<std::int64_t>(1000, std::max(30 * words, 6 * letters)));
-        const std::int64_t most = std::min(bound, part_.config().at("ctx_len").get<std::int64_t>());
-        const std::int64_t frames = std::min(plan.shape.at(1), most);
-        const auto width = static_cast<std::size_t>(plan.shape.at(2));
-        const std::span given = std::span(plan.values).first(static_cast<std::size_t>(frames) * width);
+        const std::int64_t bound = std::max(30 * sentence.words, 6 * sentence.letters);
+        const std::int64_t most = std::clamp<std::int64_t>(bound, 50, 1000), context = part_.config().at("ctx_len");
+        const std::int64_t frames = std::min({plan.shape.at(1), most, context}), width = plan.shape.at(2);
+        const std::span given = std::span(plan.values).first(frames * width);
         Array all;
         if (part_.has("whole")) {
-            const Shape shape{1, frames, plan.shape.at(2)};
+            const Shape shape{1, frames, width};
             all = floats(part_.graph("whole")(Feed{"plan", tensor(shape, given)}).at("states"));
         } else {
             part_.graph("step").reset();
         }
         Codes codes, before(codebooks(), 0);
-        for (std::size_t t = 0; t < static_cast<std::size_t>(frames); t++) {
+        for (std::int64_t t = 0; t < frames; t++) {
             if (part_.has("whole")) {
                 before = draw(std::span(all.values).subspan(t * width, width));
             } else {
-                const std::int64_t q = static_cast<std::int64_t>(before.size());
-                Outputs made = part_.graph("step")(
-                    Feed{"before", tensor({1, 1, q}, before)},
-                    Feed{"plan", tensor({1, 1, plan.shape.at(2)}, given.subspan(t * width, width))});
+                Outputs made =
+                    part_.graph("step")(Feed{"before", tensor({1, 1, codebooks()}, before)},
+                                        Feed{"plan", tensor({1, 1, width}, given.subspan(t * width, width))});
                 before = draw(floats(made.at("states")).last_row());
             }
             codes.insert(codes.end(), before.begin(), before.end());
@@ -96,35 +95,33 @@ public:
         return codes;
     }
 
-    std::size_t codebooks() const { return part_.entry.at("codes").at("codebooks"); }
+    std::int64_t codebooks() const { return part_.entry.at("codes").at("codebooks"); }
 
 private:
     // (1,T,D): what each code frame is to sound like.
     Array plan_of(const std::string& text) {
         Codes ids{1};
-        for (const char symbol : text) ids.push_back(3 + static_cast<std::int64_t>(ALPHABET.find(symbol)));
+        for (const char symbol : text) ids.push_back(3 + ALPHABET.find(symbol));
         ids.push_back(2);
-        const auto count = static_cast<std::int64_t>(ids.size());
+        const auto count = std::ssize(ids);
         std::vector<Feed> feeds;
         feeds.push_back({"ids", tensor({1, count}, ids)});
         feeds.push_back({"voice", tensor({1}, Codes{0})});
         if (const std::int64_t width = part_.entry.at("thinker_width"); width > 0) {
-            const std::vector<float> silent(static_cast<std::size_t>(count * width), 0.0f);
+            const std::vector<float> silent(count * width, 0.0f);
             feeds.push_back({"thoughts", tensor({1, count, width}, silent)});
         }
         Outputs read = part_.graph("reader").run(std::move(feeds));
         Slots slots;
         double clock = 0;
         const std::vector<float> durations = floats(read.at("durations")).values;
-        for (std::size_t place = 0; place < durations.size(); place++) {
-            clock += static_cast<double>(durations[place]);
-            slots.add(static_cast<std::int64_t>(place),
-                      std::llrint(clock) - static_cast<std::int64_t>(slots.symbol.size()));
+        for (std::int64_t place = 0; place < std::ssize(durations); place++) {
+            clock += durations[place];
+            slots.add(place, std::llrint(clock) - std::ssize(slots.symbol));
         }
-        const std::int64_t each = part_.config().at("subframes"),
-                           total = static_cast<std::int64_t>(slots.symbol.size());
+        const std::int64_t each = part_.config().at("subframes"), total = std::ssize(slots.symbol);
         slots.add(count - 1, (each - total % each) % each);
-        const Shape shape{1, static_cast<std::int64_t>(slots.symbol.size()) / each, each};
+        const Shape shape{1, std::ssize(slots.symbol) / each, each};
         Outputs made = part_.graph("framer")(
             Feed{"features", std::move(read.at("features"))}, Feed{"symbol", tensor(shape, slots.symbol)},
             Feed{"elapsed", tensor(shape, slots.elapsed)}, Feed{"left", tensor(shape, slots.left)});
@@ -134,10 +131,10 @@ private:
     // The codes of one frame, each the most likely after those before it.
     Codes draw(std::span<const float> state) {
         Codes codes;
-        for (std::size_t q = 0; q < codebooks(); q++) {
+        for (std::int64_t q = 0; q < codebooks(); q++) {
             std::vector<Feed> feeds;
-            feeds.push_back({"states", tensor({1, static_cast<std::int64_t>(state.size())}, state)});
-            if (q > 0) feeds.push_back({"codes", tensor({1, static_cast<std::int64_t>(q)}, codes)});
+            feeds.push_back({"states", tensor({1, std::ssize(state)}, state)});
+            if (q > 0) feeds.push_back({"codes", tensor({1, q}, codes)});
             const Array logits = floats(part_.graph("head" + std::to_string(q)).run(std::move(feeds)).at("logits"));
             codes.push_back(argmax(logits.values));
         }
@@ -148,18 +145,17 @@ private:
 };
 
 // (T,Q) codes -> (1,M,F) log-mel.
-Array decode(const Bundle& bundle, Codes codes, std::size_t codebooks) {
+Array decode(const Bundle& bundle, Codes codes, std::int64_t codebooks) {
     Part codec = bundle.part("codec", {"decoder"});
-    const std::size_t late = codec.config().at("lookahead"), frames = codes.size() / codebooks;
+    const std::int64_t late = codec.config().at("lookahead"), frames = std::ssize(codes) / codebooks;
     std::vector<float> real(frames, 1.0f);
     real.resize(frames + late, 0.0f);
     codes.resize((frames + late) * codebooks, 0);
-    const auto length = static_cast<std::int64_t>(frames + late);
-    Outputs made =
-        codec.graph("decoder")(Feed{"codes", tensor({1, length, static_cast<std::int64_t>(codebooks)}, codes)},
-                               Feed{"real", tensor({1, length}, real)});
+    const std::int64_t length = frames + late;
+    Outputs made = codec.graph("decoder")(Feed{"codes", tensor({1, length, codebooks}, codes)},
+                                          Feed{"real", tensor({1, length}, real)});
     Array mel = floats(made.at("mel"));
-    const std::int64_t dropped = static_cast<std::int64_t>(late) * codec.config().at("frame").get<std::int64_t>();
+    const std::int64_t dropped = late * codec.config().at("frame").get<std::int64_t>();
     mel.values.erase(mel.values.begin(), mel.values.begin() + dropped * mel.shape.at(2));
     mel.shape.at(1) -= dropped;
     return mel;
@@ -169,16 +165,15 @@ Array decode(const Bundle& bundle, Codes codes, std::size_t codebooks) {
 std::vector<float> vocode(const Bundle& bundle, Array mel) {
     Part part = bundle.part("vocoder");
     const Json& settings = part.entry.at("mel");
-    const std::size_t hop = settings.at("hop"), count = static_cast<std::size_t>(mel.shape.at(1)) * hop;
-    const std::int64_t bins = mel.shape.at(2);
-    std::size_t drop = settings.at("window").get<std::size_t>() / 2;
+    const std::int64_t hop = settings.at("hop"), count = mel.shape.at(1) * hop, bins = mel.shape.at(2);
+    std::int64_t drop = settings.at("window").get<std::int64_t>() / 2;
     Outputs made;
     if (part.entry.at("use") == "vocos") {
-        const std::size_t late = part.config().at("lookahead");
-        const auto silence = static_cast<float>(std::log(settings.at("mel_floor").get<double>()));
-        mel.values.resize(mel.values.size() + late * static_cast<std::size_t>(bins), silence);
-        mel.shape.at(1) += static_cast<std::int64_t>(late);
-        std::vector<float> real(static_cast<std::size_t>(mel.shape.at(1)), 1.0f);
+        const std::int64_t late = part.config().at("lookahead");
+        const float silence = std::log(settings.at("mel_floor").get<double>());
+        mel.values.resize(mel.values.size() + late * bins, silence);
+        mel.shape.at(1) += late;
+        std::vector<float> real(mel.shape.at(1), 1.0f);
         std::fill_n(real.begin(), late, 0.0f);
         drop += late * hop;
         made = part.graph("vocoder")(Feed{"mel", tensor(mel)}, Feed{"real", tensor({1, mel.shape.at(1)}, real)});
@@ -192,7 +187,7 @@ std::vector<float> vocode(const Bundle& bundle, Array mel) {
     std::vector<float> samples = floats(made.at("samples")).values;
     const std::vector<float> rest = floats(made.at("rest")).values;
     samples.insert(samples.end(), rest.begin(), rest.end());
-    samples.erase(samples.begin(), samples.begin() + static_cast<std::ptrdiff_t>(std::min(drop, samples.size())));
+    samples.erase(samples.begin(), samples.begin() + std::min(drop, std::ssize(samples)));
     samples.resize(count, 0.0f);
     return samples;
 }
@@ -207,8 +202,9 @@ Speech speak(const Bundle& bundle, const std::string& text) {
         const Codes more = talker.say(sentence);
         codes.insert(codes.end(), more.begin(), more.end());
     }
-    if (codes.empty())
+    if (codes.empty()) {
         throw Error("there is nothing to say", "give a text of letters from a to z; write numbers as words");
+    }
     const Array mel = decode(bundle, std::move(codes), talker.codebooks());
     speech.samples = vocode(bundle, mel);
     speech.rate = bundle.manifest().at("parts").at("vocoder").at("mel").at("sample_rate");

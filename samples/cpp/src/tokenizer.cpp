@@ -34,7 +34,7 @@ std::string bytes_of(const std::string& spelling) {
     static const auto byte_of = alphabet();
     std::string bytes;
     for (std::size_t at = 0; at < spelling.size(); at++) {
-        auto point = static_cast<char32_t>(static_cast<unsigned char>(spelling[at]));
+        auto point = char32_t{static_cast<unsigned char>(spelling[at])};
         if (point >= 0xc0 && at + 1 < spelling.size()) {
             point = ((point & 0x1f) << 6) | (static_cast<unsigned char>(spelling[++at]) & 0x3fu);
         }
@@ -172,7 +172,7 @@ void Tokenizer::encode_piece(const std::string& piece, std::vector<std::int64_t>
         }
         if (best.rank == std::numeric_limits<std::size_t>::max()) break;
         parts[place] = best.made;
-        parts.erase(parts.begin() + static_cast<std::ptrdiff_t>(place) + 1);
+        parts.erase(parts.begin() + place + 1);
     }
     ids.insert(ids.end(), parts.begin(), parts.end());
 }
