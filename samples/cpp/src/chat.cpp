@@ -110,8 +110,9 @@ private:
         if (question.image) {
             const Array embeddings = embed_picture(bundle_, *question.image);
             const std::int64_t made = embeddings.shape.at(1);
-            if (made > context / 2)
+            if (made > context / 2) {
                 throw Error("a picture fills over half of the context", "use a model with a longer one");
+            }
             attach(embeddings, made);
         }
         if (question.audio) {
