@@ -34,6 +34,18 @@ Array embed_recording(const Bundle& bundle, const std::filesystem::path& file) {
     return floats(part.graph("projector")(Feed{"tokens", std::move(made.at("tokens"))}).at("inputs_embeds"));
 }
 
+// UTF-8 without a character at the end of which bytes are missing.
+std::string without_unfinished(std::string text) {
+    for (std::size_t back = 1; back <= std::min<std::size_t>(3, text.size()); back++) {
+        const auto byte = static_cast<unsigned char>(text[text.size() - back]);
+        if ((byte & 0xc0) == 0x80) continue;
+        const std::size_t length = byte < 0xc2 || byte > 0xf4 ? 1 : byte < 0xe0 ? 2 : byte < 0xf0 ? 3 : 4;
+        if (length > back) text.resize(text.size() - back);
+        break;
+    }
+    return text;
+}
+
 // Token ids, of which those below 0 stand for rows of `media`: -1 is the first.
 struct Prompt {
     std::vector<std::int64_t> ids;
@@ -78,7 +90,7 @@ public:
             if (guarded && !loop) loop = loop_in(std::span(ids).subspan(begin));
             if (loop && (goes_on || ends)) {
                 ids.resize(begin + *loop);
-                break;
+                return without_unfinished(tokenizer_.decode(std::span(ids).subspan(begin)));
             }
             if (ends) break;
         }
