@@ -78,7 +78,7 @@ def microphone(device: str | None = None) -> Iterator[SoundDeviceMicrophone]:
 
 
 @dataclass(frozen=True, slots=True)
-class Clip:
+class Take:
     """Recorded speech (N,), its level and peak, and whether the reader was silent at the end."""
 
     samples: Wave
@@ -116,7 +116,7 @@ def level_of(block: Wave) -> float:
     return 10 * float(np.log10(power + 1e-10))
 
 
-def record_clip(source: Microphone, silence: float, meter: Callable[[float], None]) -> Clip:
+def record_clip(source: Microphone, silence: float, meter: Callable[[float], None]) -> Take:
     """Record until ``silence`` seconds follow speech, or nothing is said for as long as the longest clip may last.
 
     ``meter`` is told the level of each block, in dB of full scale. MuomniError as of :meth:`Microphone.blocks`.
@@ -136,10 +136,10 @@ def record_clip(source: Microphone, silence: float, meter: Callable[[float], Non
         if ended or len(levels) * BLOCK >= LONGEST:
             break
     if not spoken:
-        return Clip(np.zeros(0, np.float32), source.rate, ended)
+        return Take(np.zeros(0, np.float32), source.rate, ended)
     first = max(0, spoken[0] - round(BEFORE / BLOCK))
     last = spoken[-1] + 1 + round(AFTER / BLOCK)
-    return Clip(np.concatenate(held[first:last]), source.rate, ended)
+    return Take(np.concatenate(held[first:last]), source.rate, ended)
 
 
 @dataclass(slots=True)
@@ -171,7 +171,7 @@ class ScriptFolder:
             root, lines, {name: text for name, text in clips.items() if (root / SOUNDS / f"{name}.wav").is_file()}
         )
 
-    def add(self, text: str, clip: Clip) -> Path:
+    def add(self, text: str, clip: Take) -> Path:
         """Write a clip; its file appears before the list names it. MuomniError if the disk is full."""
         used = {int(name) for line in self.lines if (name := line.partition("|")[0]).isdecimal()}
         name = f"{max(used, default=0) + 1:04}"
@@ -247,7 +247,7 @@ def _accepted(
     ask: Callable[[str], str],
     say: Callable[[str], None],
     meter: Callable[[float], None],
-) -> tuple[Clip | None, bool]:
+) -> tuple[Take | None, bool]:
     """The clip to keep, after as many takes as are asked for, and whether the reader ends here."""
     while True:
         clip = record_clip(source, silence, meter)

@@ -19,7 +19,7 @@ from muomni_cli.audio.devices import BLOCK
 from muomni_cli.commands.cli import build_cli
 from muomni_cli.core.errors import RequestError
 from muomni_cli.registry.registry import get_registry
-from muomni_cli.voice.recording import LONGEST, Clip, ScriptFolder, Wave, record_clip, script_lines
+from muomni_cli.voice.recording import LONGEST, Take, ScriptFolder, Wave, record_clip, script_lines
 
 RATE = 48_000
 SIZE = round(BLOCK * RATE)
@@ -133,7 +133,7 @@ def test_what_a_list_holds_besides_is_kept(tmp_path: Path) -> None:
     (tmp_path / "metadata.csv").write_text("0001|On May 5|On May fifth\n0007|Gone.|Gone.\na comment\n")
     folder = ScriptFolder.open(tmp_path)
     assert folder.texts == {"0001": "On May 5"}
-    folder.add("New.", Clip(spoken(1), RATE, ended=True))
+    folder.add("New.", Take(spoken(1), RATE, ended=True))
     lines = ["0001|On May 5|On May fifth", "0007|Gone.|Gone.", "a comment", "0008|New.|New."]
     assert (tmp_path / "metadata.csv").read_text().splitlines() == lines
     assert ScriptFolder.open(tmp_path) == folder
