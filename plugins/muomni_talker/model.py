@@ -246,7 +246,7 @@ class TalkerBase(nn.Module):
         self.framer = LengthRegulator(config)
         self.stack = Stack(config)
         self.heads = CodeHeads(config.d_model, codes)
-        self._engine: TorchEngine | None = None  # once it speaks
+        self._shared: TorchEngine | None = None  # of speeches that are decoded together
         self.stack.reset_parameters()
         self.history = nn.ModuleList()  # embeddings of the codes of the previous frame
         if self.causal:
@@ -301,9 +301,11 @@ class TalkerBase(nn.Module):
     def speak(
         self, text: Iterable[TextChunk], voice_settings: VoiceSettings, sampler: Sampler
     ) -> Iterator[NDArray[Any]]:
-        if self._engine is None:
-            self._engine = TorchEngine(self)
-        return speak(self._engine, text, voice_settings, sampler)
+        if not voice_settings.together:
+            return speak(TorchEngine(self), text, voice_settings, sampler)
+        if self._shared is None:
+            self._shared = TorchEngine(self)
+        return speak(self._shared, text, voice_settings, sampler)
 
 
 class CursorTalker(TalkerBase):
