@@ -101,7 +101,9 @@ def _in_place(bundle: BundleManifest, saved: Reference, threads: int | None) -> 
             errors = []
             for feeds, expected in saved.cases(f"{part}/{graph}"):
                 if graph != THINKER and any(
-                    feeds[name].shape[axes.index("time")] > 1 for name, axes in entry["inputs"].items() if "time" in axes
+                    feeds[name].shape[axes.index("time")] > 1
+                    for name, axes in entry["inputs"].items()
+                    if "time" in axes
                 ):
                     continue  # it takes one place at a time
                 for name, output in calls(feeds).items():

@@ -23,6 +23,7 @@ from muomni_onnx.backend import CARRIED, FIRST_MEDIA_ID
 from muomni_onnx.sessions import Arrays, GraphSession
 
 PIECE = 512  # tokens of a prompt in one call, which bounds the memory of attention
+SHORT = 64  # entries of a row for which there is room at first; more are made by doubling
 SPARE = 1  # places of a buffer for the entry of a full row that rests
 
 
@@ -210,7 +211,8 @@ class InPlaceRows:
         """The group of these rows, if it has few places that are free; else a new one. A row that rests keeps its place
         there, since it goes on soon."""
         held = max((row.group for row in rows if row.group is not None), key=lambda one: one.size, default=None)
-        if held is not None:
+        room = max(row.length for row in rows) + 1
+        if held is not None and held.capacity >= room:
             newcomers = sum(row.group is not held for row in rows)
             left = held.rows.count(None) - newcomers
             if 0 <= left <= CARRIED * held.size:
@@ -219,7 +221,8 @@ class InPlaceRows:
         arrays = {name: np.zeros((len(rows), *array.shape[1:]), array.dtype) for name, array in feeds.items()}
         for name in self._outputs:
             arrays[name] = np.zeros((len(rows), 1, int(self._session.shape(name)[-1])), np.float32)
-        made = BufferGroup(self._session, self._shape, arrays, len(rows), self._context)
+        capacity = min(self._context, max(SHORT, 1 << room.bit_length()))
+        made = BufferGroup(self._session, self._shape, arrays, len(rows), capacity)
         made.admit(rows)
         return made
 

@@ -26,8 +26,8 @@ from muomni_cli.api import CodeShape, RequestError, Sampler, TextChunk, VoiceSet
 from muomni_cli.nn.cache import KVCache
 from muomni_cli.nn.streaming import CausalConv
 from muomni_cli.nn.transformer import Stack
-from muomni_talker.plugin import TalkerBaseConfig
 from muomni_talker.frames import MOST_ROWS, Engine, FrameBatch
+from muomni_talker.plugin import TalkerBaseConfig
 from muomni_talker.synthesis import speak
 from muomni_talker.text_normalization import written_form
 
@@ -192,9 +192,9 @@ class TorchEngine(Engine):
     def _shared(self, memories: Sequence[CachedRow]) -> KVCache:
         """The cache that holds these rows and no others, in this order."""
         cache = memories[0].cache
-        if cache is not None and len(cache.lengths) == len(memories):
-            if all(row.cache is cache and row.place == place for place, row in enumerate(memories)):
-                return cache
+        same = all(row.cache is cache and row.place == place for place, row in enumerate(memories))
+        if cache is not None and same and len(cache.lengths) == len(memories):
+            return cache
         joined = self._talker.stack.new_cache(len(memories), self.config.ctx_len)
         for place, row in enumerate(memories):
             if row.cache is not None:

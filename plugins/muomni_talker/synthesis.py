@@ -223,7 +223,9 @@ class Sentence:
         if ended:
             states = engine.whole(np.concatenate(self._plans)[:room])
             self.decoded = len(states)
-            yield np.concatenate([engine.draw(states[place : place + 1], [self._sampler]) for place in range(len(states))])
+            yield np.concatenate(
+                [engine.draw(states[place : place + 1], [self._sampler]) for place in range(len(states))]
+            )
 
 
 @dataclass(frozen=True, slots=True)
