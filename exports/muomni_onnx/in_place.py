@@ -141,7 +141,12 @@ class InPlaceGroup(BufferGroup):
         vocabulary, width = (int(session.shape(name)[-1]) for name in ("logits", "hidden"))
         self._ids, self.media = np.zeros((rows, 1), np.int64), np.zeros((rows, 1, width), np.float32)
         self.logits, self.hidden = (np.zeros((rows, 1, size), np.float32) for size in (vocabulary, width))
-        arrays = {"input_ids": self._ids, "media": self.media, "logits": self.logits, "hidden": self.hidden}
+        arrays: dict[str, NDArray[Any]] = {
+            "input_ids": self._ids,
+            "media": self.media,
+            "logits": self.logits,
+            "hidden": self.hidden,
+        }
         super().__init__(session, shape, arrays, rows, capacity)
 
     def read(self, row: CachedRow, ids: Sequence[int], media: Sequence[NDArray[np.float32]]) -> None:
