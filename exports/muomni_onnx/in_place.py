@@ -416,10 +416,8 @@ class StandardSteps:
         batch, _, held, _ = feeds[next(iter(self._states))].shape
         graph = InPlaceRows(self._session, self._entry, held + 1)
         given = {name: array for name, array in feeds.items() if name not in self._states}
-        rows = [graph.begin() for _ in range(batch)]
+        rows = [BufferRow(length=held) for _ in range(batch)]
         group = graph.group_of(rows, given)  # in this order
-        for row in rows:
-            row.length = held
         for name in self._states:
             group.buffers[name][:, :, :held] = feeds[name]
         made = graph(rows, given)
