@@ -354,7 +354,7 @@ def test_a_stop_ends_streams_with_an_error_event() -> None:
     with serving() as server, httpx.stream("POST", f"{server.url}/v1/audio/speech", json=spoken, timeout=60) as answer:
         lines = (line for line in answer.iter_lines() if line)
         next(lines)
-        (stream,) = server.service.models["nano"].worker._alone.streams
+        (stream,) = server.service.models["nano"].worker._shared["frames"].streams
         stream.loop.call_soon_threadsafe(server.service.stop)
         *_, last = lines
     assert json.loads(last.removeprefix("data: "))["error"]["code"] == "server_stopping"
