@@ -131,6 +131,9 @@ def _worker(spec: str | None, model: Model, settings: ServeSettings) -> ModelWor
         together.add("tokens")
     if asked is not False and "talker" in engine.parts:
         together.add("frames")
+        if "speak" in model.capabilities:  # a first word, so that the first answer waits for no graph to be opened
+            for _ in model.speech("one", together=True):
+                pass
     threads = engine.batches if together else 1
     return ModelWorker(again, settings.keep, settings.queue, settings.timeout, together, ROWS, threads)
 

@@ -35,7 +35,8 @@ from muomni_talker.text_frontend import FrontendChunk, pronounced, script
 from muomni_talker.text_normalization import written_form
 
 TRIED = (2, 5, MOST_ROWS)  # numbers of rows
-LEADS, TRIED_FRAMES = 5, 3  # frames that rows are ahead of one another, and frames that they decode together
+DIFFERENT = 3  # rows of these, each as many frames ahead as its number
+TRIED_FRAMES = 2  # that rows decode together
 PAUSES = " .,?!;:-"  # symbols after a word that are no part of it: spaces and marks
 
 
@@ -314,8 +315,12 @@ class TalkerRunner(Engine):
         may sum a row in an order that depends on the number of rows, and quantized activations magnify the last bit."""
         if not isinstance(self.begin(), PlacedRow):
             return 1
-        alone = [self._tried([number])[0] for number in range(MOST_ROWS)]
-        equal = all(self._tried(range(count)) == alone[:count] for count in TRIED)
+        alone = [self._tried([number])[0] for number in range(DIFFERENT)]
+        equal = all(
+            made == alone[number % DIFFERENT]
+            for count in TRIED
+            for number, made in enumerate(self._tried(range(count)))
+        )
         return MOST_ROWS if equal else 1
 
     def _tried(self, numbers: Sequence[int]) -> list[list[bytes]]:
@@ -324,8 +329,8 @@ class TalkerRunner(Engine):
         made: list[list[bytes]] = [[] for _ in numbers]
         rows = [batch.join(partial(_noted, logits)) for logits in made]
         for number, row in zip(numbers, rows, strict=True):
-            random = np.random.default_rng(number)
-            list(batch.decode(row, random.standard_normal((number % LEADS, self.config.d_model), np.float32)))
+            random = np.random.default_rng(number % DIFFERENT)
+            list(batch.decode(row, random.standard_normal((number % DIFFERENT, self.config.d_model), np.float32)))
             row.plans.extend(random.standard_normal((TRIED_FRAMES, self.config.d_model), np.float32))
         for row in rows * TRIED_FRAMES:
             batch.next_event(row)
