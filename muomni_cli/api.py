@@ -18,7 +18,7 @@ module.
 
 from __future__ import annotations
 
-from muomni_cli.contract.bundle import Graph, GraphFn, GraphInput
+from muomni_cli.contract.bundle import Graph, GraphFn, GraphInput, RowsGraph, RowsGraphFn
 from muomni_cli.contract.data import (
     Conversation,
     Dataset,
@@ -74,6 +74,7 @@ from muomni_cli.contract.speech import (
 from muomni_cli.contract.training import Batch, Callback, Loss, Objective, Sample, StageContext
 from muomni_cli.core import console, files, stopping
 from muomni_cli.core.errors import MuomniError, RequestError
+from muomni_cli.core.lockstep import Lockstep, LockstepRow
 from muomni_cli.core.text import cut_sentences, utf8_lines
 from muomni_cli.data import speech_programs, split
 from muomni_cli.inference.transcription import subtitles
@@ -86,12 +87,12 @@ __all__ = [
     "Batch", "Cache", "Callback", "CallbackPart", "Capability", "CharSpan", "CheckSpec", "CodeShape", "Codec",
     "CodecPart", "Conversation", "Dataset", "DatasetPart", "Depth", "Document", "Download", "Encoder",
     "EncoderOutput", "EncoderPart", "EvalSample", "Evaluation", "Example", "ExampleData", "Examples",
-    "ExporterPart", "Factor", "FileMedia", "FrameSpan", "Graph", "GraphFn", "GraphInput", "Loss", "LossWeight",
-    "Media", "MelConfig", "Message", "MetricResult", "MetricSet", "ModelFiles", "MuomniError", "Objective",
-    "OpenedRecipe", "Part", "PartConfig", "RecipeFile", "RemoteFile", "RequestError", "RuntimePart", "Sample",
-    "Sampler", "SliceMedia", "SpeechProgramPart", "StageContext", "Step", "Talker", "TalkerPart", "TextChunk",
-    "Thinker", "ThinkerOutput", "ThinkerPart", "Tokenizer", "TokenizerPart", "Tracker", "TrackerConfig", "Vocoder",
-    "VocoderPart",
-    "VoiceSettings", "Width", "Word", "console", "cut_sentences", "expand_path", "files", "hookimpl", "open_recipe",
-    "speech_programs", "split", "stopping", "subtitles", "utf8_lines",
+    "ExporterPart", "Factor", "FileMedia", "FrameSpan", "Graph", "GraphFn", "GraphInput", "Lockstep", "LockstepRow",
+    "Loss", "LossWeight", "Media", "MelConfig", "Message", "MetricResult", "MetricSet", "ModelFiles", "MuomniError",
+    "Objective", "OpenedRecipe", "Part", "PartConfig", "RecipeFile", "RemoteFile", "RequestError", "RowsGraph",
+    "RowsGraphFn", "RuntimePart", "Sample", "Sampler", "SliceMedia", "SpeechProgramPart", "StageContext", "Step",
+    "Talker", "TalkerPart", "TextChunk", "Thinker", "ThinkerOutput", "ThinkerPart", "Tokenizer", "TokenizerPart",
+    "Tracker", "TrackerConfig", "Vocoder", "VocoderPart", "VoiceSettings", "Width", "Word", "console",
+    "cut_sentences", "expand_path", "files", "hookimpl", "open_recipe", "speech_programs", "split", "stopping",
+    "subtitles", "utf8_lines",
 ]  # fmt: skip

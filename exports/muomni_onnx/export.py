@@ -4,15 +4,15 @@ written only if all of them agree."""
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from muomni_cli.api import Graph, MuomniError, RequestError
+from muomni_cli.api import Graph, GraphFn, MuomniError, RequestError
 from muomni_cli.core.errors import __version__
 from muomni_cli.core.files import new_folder
 from muomni_cli.runs.run import VOICES
@@ -20,8 +20,16 @@ from muomni_onnx.bundle import REFERENCE, open_bundle, write_manifest
 from muomni_onnx.genai import why_no_text, write_text_form
 from muomni_onnx.golden import absolute, case_arrays, relative
 from muomni_onnx.graphs import OPSET, THINKER, Exported, Model, those_with_graphs, write_graph
-from muomni_onnx.in_place import StandardCalls
-from muomni_onnx.in_place_graph import DOMAIN, IN_PLACE, why_not_in_place, write_in_place_form
+from muomni_onnx.in_place import StandardCalls, StandardSteps
+from muomni_onnx.in_place_graph import (
+    DOMAIN,
+    IN_PLACE,
+    has_growing_cache,
+    step_form,
+    why_not_in_place,
+    write_in_place_form,
+    write_in_place_step,
+)
 from muomni_onnx.joined import FILES as WEIGHTS
 from muomni_onnx.parity import EndToEndCheck, Parity, answer, compare, only_last
 from muomni_onnx.precision import KeptTensor, Precision, PrecisionPlan, convert_precision
@@ -118,6 +126,12 @@ def export(
             notify(f"exporting {THINKER}: a cache that is written in place")
             if why := _add_in_place(thinker, described[THINKER], folder):
                 notes.append(f"thinker: no cache that is written in place: {why}")
+        for part in model.parts:
+            for graph in part.graphs:
+                if part.name != THINKER and has_growing_cache(described[part.name]["graphs"][graph.name]):
+                    notify(f"exporting {part.name}: {graph.name} with a cache that is written in place")
+                    if why := _add_in_place_step(part, graph, described[part.name], folder):
+                        notes.append(f"{part.name}: {graph.name} has no cache that is written in place: {why}")
         write_manifest(folder, manifest)  # the end-to-end checks open the bundle as a user would
         wholes, answers = answer(model, OnnxModel(open_bundle(folder), "cpu", torch.get_num_threads()), notify)
         for whole in wholes:
@@ -166,26 +180,42 @@ def _add_in_place(part: Exported, entry: dict[str, Any], folder: Path) -> str:
     path = folder / THINKER / IN_PLACE
     if why := why_not_in_place(entry) or write_in_place_form(path.parent, int(entry["config"]["ctx_len"])):
         return why
-    described = entry["graphs"][THINKER]
     graph = next(graph for graph in part.graphs if graph.name == THINKER)
+    weights = [f"{THINKER}/{name}" for name in WEIGHTS]
+    return _checked_form(only_last(graph), StandardCalls, entry["graphs"][THINKER], path, weights)
+
+
+def _add_in_place_step(part: Exported, graph: Graph, entry: dict[str, Any], folder: Path) -> str:
+    """The same for a graph of another part, which takes one place at a time."""
+    file = folder / part.name / f"{graph.name}.onnx"
+    if why := write_in_place_step(file, int(entry["config"]["ctx_len"])):
+        return why
+    steps = replace(graph, cases={name: sizes for name, sizes in graph.cases.items() if sizes["time"] == 1})
+    path = file.with_name(step_form(file.name))
+    return _checked_form(steps, StandardSteps, entry["graphs"][graph.name], path, [f"{part.name}/{file.name}"])
+
+
+def _checked_form(
+    graph: Graph,
+    calls: Callable[[GraphSession, Mapping[str, Any]], GraphFn],
+    described: dict[str, Any],
+    path: Path,
+    weights: Sequence[str],
+) -> str:
+    """Name the form in the file ``path`` in the manifest's entry ``described`` of a graph, if it agrees with PyTorch as
+    the standard graph does. Else remove it, and return why."""
     precision: Precision = described["precision"]
     allowed, distance = (graph.tolerance, absolute) if precision == "fp32" else (ALLOWED[precision], relative)
     try:
-        calls = StandardCalls(GraphSession(path, torch.get_num_threads()), described)
-        parity = compare(only_last(graph), calls, allowed, distance)
+        parity = compare(graph, calls(GraphSession(path, torch.get_num_threads()), described), allowed, distance)
         why = "" if parity.holds else f"it would be {parity.error:.2g} off ({parity.where})"
     except RequestError as error:  # onnxruntime lacks the operator, or does not take these sizes
         why = str(error)
     if why:
         path.unlink()
     else:
-        weights = [f"{THINKER}/{name}" for name in WEIGHTS]
-        described["in_place"] = {
-            "file": f"{THINKER}/{IN_PLACE}",
-            "weights": weights,
-            "domain": DOMAIN,
-            "error": parity.error,
-        }
+        file = f"{path.parent.name}/{path.name}"
+        described["in_place"] = {"file": file, "weights": [*weights], "domain": DOMAIN, "error": parity.error}
     return why
 
 

@@ -23,6 +23,7 @@ from muomni_onnx.backend import CARRIED, FIRST_MEDIA_ID
 from muomni_onnx.sessions import Arrays, GraphSession
 
 PIECE = 512  # tokens of a prompt in one call, which bounds the memory of attention
+SHORT = 64  # entries of a row for which there is room at first; more are made by doubling
 SPARE = 1  # places of a buffer for the entry of a full row that rests
 
 
@@ -33,8 +34,12 @@ class CacheShape:
     states: Mapping[str, str]
     heads: int
     width: int
-    vocabulary: int
-    d_model: int
+
+    @classmethod
+    def of(cls, entry: Mapping[str, Any]) -> CacheShape:
+        """Of the manifest's entry for the standard graph."""
+        _, heads, _, width = entry["inputs"][next(iter(entry["states"]))]
+        return cls(entry["states"], heads, width)
 
     def buffers(self, rows: int, capacity: int) -> dict[str, NDArray[np.float32]]:
         """Empty ones; memory is used where entries are written."""
@@ -43,54 +48,53 @@ class CacheShape:
 
 
 @dataclass(slots=True, eq=False, weakref_slot=True)
-class CachedRow:
-    """A row's tokens, and its place in a group."""
+class BufferRow:
+    """A row's place in a group, and how many entries it has there."""
+
+    group: BufferGroup | None = None
+    place: int = 0
+    length: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class CachedRow(BufferRow):
+    """A row of the Thinker: its tokens, as many as entries."""
 
     ids: list[int] = field(default_factory=list)
     hidden: NDArray[np.float32] | None = None  # (D,), after the last token
-    group: InPlaceGroup | None = None
-    place: int = 0
 
 
-class InPlaceGroup:
-    """B places for rows of at most C tokens, and the call that makes a step of all of them. Rows keep their group in
-    memory, and not the other way round: the place of a row without references is free."""
+class BufferGroup:
+    """B places for rows of at most C entries, and the call that makes a step of all of them. Rows keep their group in
+    memory, and not the other way round: the place of a row without references is free.
 
-    def __init__(self, session: GraphSession, shape: CacheShape, rows: int, capacity: int) -> None:
-        self.session, self._shape = session, shape
-        self._rows: list[ref[CachedRow] | None] = [None] * rows
-        self.capacity = capacity
+    Args:
+        session: the graph.
+        shape: of its cache.
+        arrays: (B,1,...) inputs and outputs of a step by name, read and written by every call.
+        rows: B.
+        capacity: C.
+    """
+
+    def __init__(
+        self, session: GraphSession, shape: CacheShape, arrays: Mapping[str, NDArray[Any]], rows: int, capacity: int
+    ) -> None:
+        self.session, self._shape, self.arrays, self.capacity = session, shape, arrays, capacity
+        self._rows: list[ref[BufferRow] | None] = [None] * rows
         self.buffers = shape.buffers(rows, capacity + SPARE)
-        self._ids, self._last, self._most = (
-            np.zeros((rows, 1), np.int64),
-            np.zeros(rows, np.int32),
-            np.zeros(1, np.int32),
-        )
-        self.media = np.zeros((rows, 1, shape.d_model), np.float32)  # where the token of a step is negative
-        self.logits = np.zeros((rows, 1, shape.vocabulary), np.float32)
-        self.hidden = np.zeros((rows, 1, shape.d_model), np.float32)
-        self._run = session.bind(
-            {
-                "input_ids": self._ids,
-                "media": self.media,
-                "last": self._last,
-                "most": self._most,
-                "logits": self.logits,
-                "hidden": self.hidden,
-                **self._caches(slice(0, rows)),
-            }
-        )
+        self._last, self._most = np.zeros(rows, np.int32), np.zeros(1, np.int32)
+        self._run = session.bind({**arrays, "last": self._last, "most": self._most, **self._caches(slice(0, rows))})
 
     @property
     def size(self) -> int:
         return len(self._rows)
 
     @property
-    def rows(self) -> list[CachedRow | None]:
+    def rows(self) -> list[BufferRow | None]:
         """The row at each place; None where it is free."""
         return [None if one is None else one() for one in self._rows]
 
-    def free(self, row: CachedRow) -> None:
+    def free(self, row: BufferRow) -> None:
         """A row gives up its place, and its entries."""
         self._rows[row.place], row.group = None, None
 
@@ -99,33 +103,58 @@ class InPlaceGroup:
         held = {name: buffer[rows] for name, buffer in self.buffers.items()}
         return {**held, **{present: held[past] for past, present in self._shape.states.items()}}
 
-    def put(self, row: CachedRow, place: int) -> None:
+    def put(self, row: BufferRow, place: int) -> None:
         """Move a row here, with its entries."""
         if row.group is not None:
-            count = len(row.ids)
+            count = row.length
             for name, buffer in self.buffers.items():
                 buffer[place, :, :count] = row.group.buffers[name][row.place, :, :count]
             row.group.free(row)
         row.group, row.place, self._rows[place] = self, place, ref(row)
 
-    def takes(self, rows: Sequence[CachedRow], room: int) -> bool:
+    def takes(self, rows: Sequence[BufferRow], room: int) -> bool:
         """Whether there is a place for each of ``rows``, with room for so many tokens, and are few places besides."""
         newcomers = sum(row.group is not self for row in rows)
         few = self.size - len(rows) <= CARRIED * self.size
         return few and self.capacity >= room and newcomers <= self.rows.count(None)
 
-    def admit(self, rows: Sequence[CachedRow]) -> None:
+    def admit(self, rows: Sequence[BufferRow]) -> None:
         """Move those of ``rows`` that are elsewhere to free places."""
         free = [place for place, row in enumerate(self.rows) if row is None]
         for row, place in zip([row for row in rows if row.group is not self], free, strict=False):
             self.put(row, place)
+
+    def run(self, rows: Sequence[BufferRow]) -> None:
+        """Append an entry to each of ``rows``, which are here, from :attr:`arrays`."""
+        for place, row in enumerate(self.rows):
+            self._last[place] = 0 if row is None else row.length
+        self._most[0] = self._last.max() + 1
+        self._run()
+        for row in rows:
+            row.length += 1
+
+
+class InPlaceGroup(BufferGroup):
+    """Rows of the Thinker. ``media``: embeddings where the token of a step is negative."""
+
+    def __init__(self, session: GraphSession, shape: CacheShape, rows: int, capacity: int) -> None:
+        vocabulary, width = (int(session.shape(name)[-1]) for name in ("logits", "hidden"))
+        self._ids, self.media = np.zeros((rows, 1), np.int64), np.zeros((rows, 1, width), np.float32)
+        self.logits, self.hidden = (np.zeros((rows, 1, size), np.float32) for size in (vocabulary, width))
+        arrays: dict[str, NDArray[Any]] = {
+            "input_ids": self._ids,
+            "media": self.media,
+            "logits": self.logits,
+            "hidden": self.hidden,
+        }
+        super().__init__(session, shape, arrays, rows, capacity)
 
     def read(self, row: CachedRow, ids: Sequence[int], media: Sequence[NDArray[np.float32]]) -> None:
         """Append tokens to a row, whose outputs are then at its place."""
         place = slice(row.place, row.place + 1)
         for start in range(0, len(ids), PIECE):
             piece = np.array([ids[start : start + PIECE]], np.int64)
-            end = len(row.ids) + piece.size
+            end = row.length + piece.size
             self.session.bind(
                 {
                     "input_ids": piece,
@@ -138,9 +167,10 @@ class InPlaceGroup:
                 }
             )()
             row.ids += ids[start : start + PIECE]
+            row.length = end
 
     def _embeds(self, ids: NDArray[np.int64], media: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
-        width = self._shape.d_model
+        width = self.media.shape[-1]
         if ids.min() >= 0:
             return np.zeros((1, 1, width), np.float32)
         embeds = np.zeros((*ids.shape, width), np.float32)
@@ -150,14 +180,56 @@ class InPlaceGroup:
 
     def step(self, rows: Sequence[CachedRow], tokens: Sequence[int]) -> None:
         """Append a token to each of ``rows``, which are here."""
-        for place, row in enumerate(self.rows):
-            self._last[place] = 0 if row is None else len(row.ids)
         for row, token in zip(rows, tokens, strict=True):
             self._ids[row.place] = token
-        self._most[0] = self._last.max() + 1
-        self._run()
+        self.run(rows)
         for row, token in zip(rows, tokens, strict=True):
             row.ids.append(token)
+
+
+class InPlaceRows:
+    """A :class:`muomni_cli.contract.bundle.RowsGraph` over such a graph with inputs and outputs of any names.
+
+    Args:
+        session: the graph, on the CPU.
+        entry: the manifest's entry for the standard graph.
+        context: most entries per row.
+    """
+
+    def __init__(self, session: GraphSession, entry: Mapping[str, Any], context: int) -> None:
+        self._session, self._context, self._shape = session, context, CacheShape.of(entry)
+        cached = {*entry["states"], *entry["states"].values()}
+        self._outputs = [name for name in entry["outputs"] if name not in cached]
+
+    def begin(self) -> BufferRow:
+        return BufferRow()
+
+    def __call__(self, rows: Sequence[BufferRow], feeds: Arrays) -> dict[str, NDArray[Any]]:
+        group = self.group_of(rows, feeds)
+        places = [row.place for row in rows]
+        for name, array in feeds.items():
+            group.arrays[name][places] = array
+        group.run(rows)
+        return {name: group.arrays[name][places] for name in self._outputs}
+
+    def group_of(self, rows: Sequence[BufferRow], feeds: Arrays) -> BufferGroup:
+        """The group of these rows, if it has few places that are free; else a new one. A row that rests keeps its place
+        there, since it goes on soon."""
+        held = max((row.group for row in rows if row.group is not None), key=lambda one: one.size, default=None)
+        room = max(row.length for row in rows) + 1
+        if held is not None and held.capacity >= room:
+            newcomers = sum(row.group is not held for row in rows)
+            left = held.rows.count(None) - newcomers
+            if 0 <= left <= CARRIED * held.size:
+                held.admit(rows)
+                return held
+        arrays = {name: np.zeros((len(rows), *array.shape[1:]), array.dtype) for name, array in feeds.items()}
+        for name in self._outputs:
+            arrays[name] = np.zeros((len(rows), 1, int(self._session.shape(name)[-1])), np.float32)
+        capacity = min(self._context, max(SHORT, 1 << room.bit_length()))
+        made = BufferGroup(self._session, self._shape, arrays, len(rows), capacity)
+        made.admit(rows)
+        return made
 
 
 class InPlaceBackend:
@@ -182,9 +254,7 @@ class InPlaceBackend:
         prefix_cache: bool = False,
         hidden: bool = False,
     ) -> None:
-        _, heads, _, width = entry["inputs"][next(iter(entry["states"]))]
-        sizes = [int(session.shape(name)[-1]) for name in ("logits", "hidden")]
-        self._shape = CacheShape(entry["states"], heads, width, *sizes)
+        self._shape, self._vocabulary = CacheShape.of(entry), int(session.shape("logits")[-1])
         self._session, self._context = session, context
         self._prefix_cache, self._keeps_hidden = prefix_cache, hidden
         self._kept: list[CachedRow] = []
@@ -209,8 +279,9 @@ class InPlaceBackend:
         for row, prompt in zip(rows, prompts, strict=True):
             limit = min(len(row.ids), len(prompt) - 1)  # the last token runs again, for its logits
             row.ids = row.ids[: next((place for place in range(limit) if row.ids[place] != prompt[place]), limit)]
+            row.length = len(row.ids)
             if row.group is None:
-                row.ids = []
+                row.ids, row.length = [], 0
                 self.new_group(1, room).put(row, 0)
             logits.append(self.read_row(row, prompt[len(row.ids) :]))
         self._kept = rows if self._prefix_cache else []
@@ -219,7 +290,7 @@ class InPlaceBackend:
     def read_row(self, row: CachedRow, ids: Sequence[int]) -> NDArray[np.float32]:
         """Append tokens to one row; its (V,) logits."""
         group = row.group
-        assert group is not None, "a row that reads has a place"
+        assert isinstance(group, InPlaceGroup), "a row that reads has a place"
         group.read(row, ids, self.media)
         row.hidden = group.hidden[row.place, 0].copy() if self._keeps_hidden else None
         return np.array(group.logits[row.place, 0])
@@ -230,7 +301,7 @@ class InPlaceBackend:
         numbers = np.flatnonzero(tokens != PADDED_ROW).tolist()
         rows = [state[number] for number in numbers]
         if not rows:
-            return np.zeros((len(state), self._shape.vocabulary), np.float32)
+            return np.zeros((len(state), self._vocabulary), np.float32)
         group = self.group_of(rows)
         group.step(rows, tokens[numbers].tolist())
         places = [row.place for row in rows]
@@ -241,14 +312,14 @@ class InPlaceBackend:
         if len(rows) == len(state):
             made: NDArray[np.float32] = group.logits[places, 0]
             return made
-        logits = np.zeros((len(state), self._shape.vocabulary), np.float32)
+        logits = np.zeros((len(state), self._vocabulary), np.float32)
         logits[numbers] = group.logits[places, 0]
         return logits
 
     def group_of(self, rows: Sequence[CachedRow]) -> InPlaceGroup:
         """A group with a place for each of ``rows`` and room for one more token: one of theirs, or a new one."""
         room = max(len(row.ids) for row in rows) + 1
-        there = [row.group for row in rows if row.group is not None]
+        there = [row.group for row in rows if isinstance(row.group, InPlaceGroup)]
         own = [group for group in there if group.session is self._session]  # others are those of a reader
         held = max(own, key=lambda one: one.size, default=None)
         if held is None or not held.takes(rows, room):
@@ -305,7 +376,8 @@ class StandardCalls:
         return made
 
     def _filled(self, feeds: Arrays, row: int, begin: int, capacity: int) -> CachedRow:
-        filled = CachedRow([0] * (feeds[next(iter(self._states))].shape[2] - begin))
+        held = feeds[next(iter(self._states))].shape[2] - begin
+        filled = CachedRow(ids=[0] * held, length=held)
         group = self._backend.new_group(1, capacity)
         group.put(filled, 0)
         for name in self._states:
@@ -325,3 +397,28 @@ class StandardCalls:
     def _present(self, past: NDArray[Any], row: CachedRow, name: str, begin: int) -> NDArray[Any]:
         assert row.group is not None
         return np.concatenate([past[:, :begin], row.group.buffers[name][row.place, :, : len(row.ids)]], axis=1)
+
+
+class StandardSteps:
+    """A graph of :class:`InPlaceRows` with the inputs and outputs of the standard one, for one place at a time.
+
+    Args:
+        session: the graph.
+        entry: the manifest's entry for the standard graph.
+    """
+
+    def __init__(self, session: GraphSession, entry: Mapping[str, Any]) -> None:
+        self._session, self._entry = session, entry
+        self._states: Mapping[str, str] = entry["states"]
+
+    def __call__(self, feeds: Arrays) -> dict[str, NDArray[Any]]:
+        """As of :class:`muomni_onnx.sessions.GraphSession`."""
+        batch, _, held, _ = feeds[next(iter(self._states))].shape
+        graph = InPlaceRows(self._session, self._entry, held + 1)
+        given = {name: array for name, array in feeds.items() if name not in self._states}
+        rows = [BufferRow(length=held) for _ in range(batch)]
+        group = graph.group_of(rows, given)  # in this order
+        for name in self._states:
+            group.buffers[name][:, :, :held] = feeds[name]
+        made = graph(rows, given)
+        return made | {present: group.buffers[past][:, :, : held + 1] for past, present in self._states.items()}

@@ -10,6 +10,10 @@ standard graphs, which stay beside it, and refers to their weights (:mod:`muomni
 - ``past_key_values.N.key`` and ``.value`` (B,H,C,Dh) buffers of C places -> ``present.N.key`` ...
 
 and ``logits`` (B,1,V) and ``hidden`` (B,1,D) of the last token.
+
+A graph of another part that takes one place of a sequence at a time, as the step of a Talker, has the same form beside
+it, under its own name: ``step-in-place.onnx`` has the inputs and outputs of ``step.onnx`` with a time axis of 1, and
+``last`` and ``most``.
 """
 
 from __future__ import annotations
@@ -37,12 +41,15 @@ def why_not_in_place(entry: Mapping[str, Any]) -> str:
     graphs = entry["graphs"]
     if not {"embed", "thinker"} <= graphs.keys():
         return "it has no graphs embed and thinker"
-    axes = graphs["thinker"]["inputs"]
-    if not graphs["thinker"]["states"] or not all("past" in axes[name] for name in graphs["thinker"]["states"]):
-        return "its states are no key/value cache"
     if any(graph["precision"] == "fp16" for graph in graphs.values()):
         return "it is in fp16, for devices"
-    return ""
+    return "" if has_growing_cache(graphs["thinker"]) else "its states are no key/value cache"
+
+
+def has_growing_cache(graph: Mapping[str, Any]) -> bool:
+    """Whether the states of a graph with this manifest entry are a key/value cache in full precision."""
+    axes, states = graph["inputs"], graph["states"]
+    return bool(states) and graph["precision"] != "fp16" and all("past" in axes[name] for name in states)
 
 
 def write_in_place_form(folder: Path, context: int) -> str:
@@ -52,7 +59,9 @@ def write_in_place_form(folder: Path, context: int) -> str:
     attentions = [node for node in model.graph.node if node.op_type == "Attention"]
     producers = {name: node for node in model.graph.node for name in node.output}
     try:
-        tables = _rotation(folder, [_turn(producers, node) for node in attentions], context)
+        tables = _rotation(folder / "thinker.onnx", [_turn(producers, node) for node in attentions], context)
+        if tables and tables["cosines"].shape[-1] % (ROTATED // 2):
+            return f"the width of its heads is no multiple of {ROTATED}"
         grouped = {id(node): _grouped(node, producers, rotated=bool(tables)) for node in attentions}
     except ValueError as error:
         return str(error)
@@ -65,6 +74,51 @@ def write_in_place_form(folder: Path, context: int) -> str:
     return ""
 
 
+def write_in_place_step(path: Path, context: int) -> str:
+    """Write such a form of the graph in the file ``path``, which takes one place at a time, of so many at most, beside
+    it; see :func:`step_form`. Returns why there is none; empty if it was written."""
+    model = onnx.load(path)
+    nodes = list(model.graph.node)
+    producers = {name: node for node in nodes for name in node.output}
+    attentions = [node for node in nodes if node.op_type == "Attention"]
+    turns = [_turn(producers, node) for node in attentions]
+    try:
+        tables = _rotation(path, turns, context)
+        grouped = {id(node): _grouped(node, producers, rotated=False) for node in attentions}
+    except ValueError as error:
+        return str(error)
+    _replace(model, grouped)
+    graph = model.graph
+    graph.input.extend(
+        [
+            helper.make_tensor_value_info("last", TensorProto.INT32, ["batch"]),
+            helper.make_tensor_value_info("most", TensorProto.INT32, [1]),
+        ]
+    )
+    if tables:  # (B,1,Dh/2): the operator itself rotates heads of few widths alone
+        # Without the place of a row that rests at the end of its context, these are bytes of the standard graph.
+        graph.initializer.extend(numpy_helper.from_array(table[:-1], name) for name, table in tables.items())
+        graph.initializer.append(numpy_helper.from_array(np.array([1]), "time_axis"))
+        graph.initializer.append(numpy_helper.from_array(np.array(context - 1, np.int32), "last_turn"))
+        nodes = list(graph.node)
+        for node in nodes:
+            if node.op_type == "RotaryEmbedding":
+                node.input[1:3] = [f"{name}.turned" for name in tables]
+        first = [helper.make_node("Min", ["last", "last_turn"], ["turn"])]
+        first += [helper.make_node("Gather", [name, "turn"], [f"{name}.now"]) for name in tables]
+        first += [helper.make_node("Unsqueeze", [f"{name}.now", "time_axis"], [f"{name}.turned"]) for name in tables]
+        del graph.node[:]
+        graph.node.extend([*first, *nodes])
+    _prune(model)
+    write_joined(model, path.parent, step_form(path.name), [path.name])
+    return ""
+
+
+def step_form(file: str) -> str:
+    """The name of the form of the graph ``file``."""
+    return f"{file.removesuffix('.onnx')}-{IN_PLACE}"
+
+
 def _turn(producers: Mapping[str, Any], node: Any) -> Any:
     """The RotaryEmbedding of an Attention's queries; None if they are not rotated."""
     source = producers.get(node.input[0])
@@ -73,7 +127,7 @@ def _turn(producers: Mapping[str, Any], node: Any) -> Any:
     return source if source is not None and source.op_type == "RotaryEmbedding" else None
 
 
-def _rotation(folder: Path, turns: list[Any], context: int) -> dict[str, Any]:
+def _rotation(path: Path, turns: list[Any], context: int) -> dict[str, Any]:
     """The cosines and sines (C + 1, Dh/2) of all places, as the graph itself computes them; none without rotation. A
     row that fills the context may rest in a call, at one place more."""
     if not turns or all(turn is None for turn in turns):
@@ -82,22 +136,20 @@ def _rotation(folder: Path, turns: list[Any], context: int) -> dict[str, Any]:
         raise ValueError("its layers rotate in different ways")
     if any(attribute(turn, name, 0) for turn in turns for name in ("interleaved", "rotary_embedding_dim")):
         raise ValueError("it rotates parts of heads, or pairs")
-    model = onnx.load(folder / "thinker.onnx")
-    types = {one.name: one.type.tensor_type for one in model.graph.input}
+    model = onnx.load(path)
     names = list(turns[0].input[1:3])
     model.graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    width = types["inputs_embeds"].shape.dim[2].dim_value
-    feeds = {"inputs_embeds": np.zeros((1, context, width), np.float32)}
-    for name, one in types.items():
-        if name.startswith("past_key_values."):
-            _, heads, _, size = (axis.dim_value for axis in one.shape.dim)
-            feeds[name] = np.zeros((1, heads, 0, size), np.float32)
+    sizes = {"batch": 1, "time": context, "past": 0}
+    optional = {one.name for one in model.graph.initializer}
+    feeds = {}
+    for one in model.graph.input:
+        if one.name not in optional:
+            axes = [sizes.get(axis.dim_param, axis.dim_value) for axis in one.type.tensor_type.shape.dim]
+            feeds[one.name] = np.zeros(axes, helper.tensor_dtype_to_np_dtype(one.type.tensor_type.elem_type))
     made = session.run(names, feeds)
-    if made[0].shape[-1] % (ROTATED // 2):
-        raise ValueError(f"the width of its heads is no multiple of {ROTATED}")
     return {
         name: np.concatenate([table[0], table[0, -1:]]) for name, table in zip(("cosines", "sines"), made, strict=True)
     }
@@ -109,7 +161,7 @@ def _grouped(node: Any, producers: Mapping[str, Any], *, rotated: bool) -> Any:
         raise ValueError("its attention has settings that GroupQueryAttention lacks")
     query, key, value, _, past_key, past_value = node.input
     turn = _turn(producers, node)
-    if turn is not None:
+    if turn is not None and rotated:
         sources = [producers[name] for name in (query, key, value)]
         if sources[0].op_type == "Split":  # queries and keys turned at once, from one product
             packed = producers[turn.input[0]]

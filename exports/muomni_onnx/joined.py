@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import onnx
@@ -31,9 +32,9 @@ def join(folder: Path, *, without: str = "") -> onnx.ModelProto:
     return joined
 
 
-def write_joined(joined: onnx.ModelProto, folder: Path, name: str) -> None:
-    """Write what was made of :func:`join`, without the weights that the two files hold."""
-    files = {file: (folder / file).read_bytes() for file in FILES}
+def write_joined(joined: onnx.ModelProto, folder: Path, name: str, weights: Sequence[str] = FILES) -> None:
+    """Write what was made of :func:`join`, or of another graph, without the weights that files of ``folder`` hold."""
+    files = {file: (folder / file).read_bytes() for file in weights}
     for tensor in joined.graph.initializer:
         size = len(tensor.raw_data)
         places = {file: content.find(tensor.raw_data) for file, content in files.items()} if size > SMALL else {}

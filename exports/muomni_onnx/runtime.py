@@ -21,7 +21,7 @@ from muomni_cli.runs.run import VOICES, is_named, open_entry, run_arguments, use
 from muomni_onnx.alignment import alignment_of
 from muomni_onnx.backend import OnnxBackend, empty_state
 from muomni_onnx.bundle import MANIFEST, BundleManifest, open_bundle
-from muomni_onnx.in_place import InPlaceBackend
+from muomni_onnx.in_place import InPlaceBackend, InPlaceRows
 from muomni_onnx.sessions import CPU, Arrays, GraphSession, Value, cores, fetch, open_sessions, places
 
 MOST_BATCHES = 4  # at a time; each has the weights' integers in common, but a batch of few rows reads them as often
@@ -43,7 +43,9 @@ class OnnxModel:
         self._bundle, self._device, self._threads = bundle, device, threads
         self._provider = ""
         self._sessions: dict[tuple[str, str], GraphSession] = {}
-        self._in_places: dict[int, GraphSession | None] = {}  # by threads; None cannot be opened here
+        # by part, graph and threads; None cannot be opened here
+        self._in_places: dict[tuple[str, str, int], GraphSession | None] = {}
+        self._rows_graphs: dict[GraphSession, InPlaceRows] = {}
         self._runners: dict[str, Any] = {}
         self._tokenizer: Tokenizer | None = None
         self._notify: Callable[[GraphCall], None] | None = None
@@ -131,7 +133,11 @@ class OnnxModel:
     def batches(self) -> int:
         """Python samples the tokens of one batch while the graph runs for another, which two small batches gain more by
         than by two threads in one product."""
-        if self._in_place() is None and self._thinking()["thinker"].provider != CPU:
+        if "thinker" not in self.parts:
+            on_cpu = places(self._device)[0].provider == CPU
+        else:
+            on_cpu = self._in_place() is not None or self._thinking()["thinker"].provider == CPU
+        if not on_cpu:
             return 1
         return min(MOST_BATCHES, self._threads or cores())
 
@@ -141,7 +147,7 @@ class OnnxModel:
         self._require_thinker()
         context = int(self.parts["thinker"]["config"]["ctx_len"])
         entry = self._bundle.graph("thinker", "thinker")
-        if (session := self._in_place(share)) is not None:
+        if (session := self._in_place(share=share)) is not None:
             return InPlaceBackend(session, entry, context, prefix_cache=prefix_cache, hidden=hidden)
         opened = self._thinking(share)
         return OnnxBackend(opened["embed"], opened["thinker"], entry, context, prefix_cache=prefix_cache, hidden=hidden)
@@ -210,6 +216,7 @@ class OnnxModel:
         with self._lock:
             self._sessions.clear()
             self._in_places.clear()
+            self._rows_graphs.clear()
             self._runners.clear()
             self._tokenizer = None
         for one in self.voice_models.values():
@@ -227,7 +234,7 @@ class OnnxModel:
             if registered.part.runner is None:
                 raise RequestError(f"{name} declares no runner for its graphs", "its plugin must declare runner=")
             runs = resolve(registered.part.runner, name)
-            graphs = {graph: partial(self._run, part, graph) for graph in entry["graphs"]}
+            graphs = {graph: BundleGraph(self, part, graph) for graph in entry["graphs"]}
             self._runners[part] = runs(config, graphs, **run_arguments(entry))
         return self._runners[part]
 
@@ -256,24 +263,35 @@ class OnnxModel:
         if "thinker" not in self.parts:
             raise RequestError(f"{self.label} has no Thinker, so it answers nothing", "name another model with -m")
 
-    def _in_place(self, share: int = 1) -> GraphSession | None:
-        """The Thinker with a cache that is written in place, with a ``share`` of the cores. None if the bundle has no
-        such form, this onnxruntime does not open it, the model runs on another device than the CPU, or the calls of its
+    def _in_place(self, part: str = "thinker", graph: str = "thinker", share: int = 1) -> GraphSession | None:
+        """A graph with a cache that is written in place, with a ``share`` of the cores. None if the bundle has no such
+        form, this onnxruntime does not open it, the model runs on another device than the CPU, or the calls of its
         graphs are watched."""
-        self._require_thinker()
-        form = self._bundle.graph("thinker", "thinker").get("in_place")
+        form = self._bundle.graph(part, graph).get("in_place")
         if form is None or self._notify is not None or places(self._device)[0].provider != CPU:
             return None
-        threads = max(1, (self._threads or cores()) // share)
+        key = part, graph, max(1, (self._threads or cores()) // share)
         with self._lock:
-            if threads not in self._in_places:
+            if key not in self._in_places:
                 path, *_ = [self._bundle.trusted(str(name)) for name in (form["file"], *form["weights"])]
                 try:
-                    self._in_places[threads] = GraphSession(path, threads, "cpu")
+                    self._in_places[key] = GraphSession(path, key[-1], "cpu")
                     self._device, self._provider = "cpu", CPU
                 except RequestError:  # an operator that this version lacks
-                    self._in_places[threads] = None
-            return self._in_places[threads]
+                    self._in_places[key] = None
+            return self._in_places[key]
+
+    def in_place_rows(self, part: str, graph: str) -> InPlaceRows | None:
+        """A graph of another part than the Thinker with such a cache, on the share of the cores that one of several
+        threads has. None as above."""
+        session = self._in_place(part, graph, min(MOST_BATCHES, self._threads or cores()))
+        if session is None:
+            return None
+        with self._lock:
+            if session not in self._rows_graphs:
+                context = int(self.parts[part]["config"]["ctx_len"])
+                self._rows_graphs[session] = InPlaceRows(session, self._bundle.graph(part, graph), context)
+            return self._rows_graphs[session]
 
     def _thinking(self, share: int = 1) -> dict[str, GraphSession]:
         """The graphs of the Thinker; with a ``share`` of the cores, if there are several for each."""
@@ -291,7 +309,7 @@ class OnnxModel:
                 self._sessions[key].watcher = opened["thinker"].watcher
             return {**opened, "thinker": self._sessions[key]}
 
-    def _run(self, part: str, graph: str, feeds: Arrays) -> Arrays:
+    def run(self, part: str, graph: str, feeds: Arrays) -> Arrays:
         """Run a graph, which is opened the first time."""
         session = self._sessions.get((part, graph))
         return (session or self._open(part, (graph,))[graph])(feeds)
@@ -310,6 +328,19 @@ class OnnxModel:
                 # All graphs run on one device: one may take what another left there.
                 self._device, self._provider = session.device, session.provider
             return {graph: self._sessions[part, graph] for graph in graphs}
+
+
+class BundleGraph:
+    """A graph of a bundle, opened when it is first called. A :class:`muomni_cli.contract.bundle.RowsGraphFn`."""
+
+    def __init__(self, model: OnnxModel, part: str, graph: str) -> None:
+        self._model, self._part, self._graph = model, part, graph
+
+    def __call__(self, feeds: Arrays, /) -> Arrays:
+        return self._model.run(self._part, self._graph, feeds)
+
+    def rows(self) -> InPlaceRows | None:
+        return self._model.in_place_rows(self._part, self._graph)
 
 
 def build(config: PartConfig, folder: Path, device: str, threads: int | None) -> Engine:  # noqa: ARG001

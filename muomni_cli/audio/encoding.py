@@ -68,7 +68,7 @@ def wav_header(rate: int) -> bytes:
 def encoded(pieces: Iterable[NDArray[np.float32]], rate: int, form: AudioFormat) -> Iterator[bytes]:
     """Samples (n,), full scale 1, at ``rate`` as a stream with one header, at ``form.rate(rate)``. The header does not
     tell the length, which is not known. What is encoded is passed on at once, or at the end if the format does not
-    stream."""
+    stream: there is something, or nothing, for every piece."""
     pieces = resampled(pieces, rate, form.rate(rate))
     if form.container in ("", "WAV"):
         header = wav_header(rate) if form.container else b""
@@ -77,9 +77,13 @@ def encoded(pieces: Iterable[NDArray[np.float32]], rate: int, form: AudioFormat)
             header = b""
         return
     if not form.streams:
-        pieces = [np.concatenate([np.zeros(0, np.float32), *pieces])]
+        held = [np.zeros(0, np.float32)]
+        for piece in pieces:
+            held.append(piece)
+            yield b""
+        pieces = [np.concatenate(held)]
     for made in _through_libsndfile(pieces, form.rate(rate), form):
-        if made and form.streams:
+        if form.streams:
             yield bytes(made)
             made.clear()
     if not form.streams:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from muomni_cli.contract.declarations import PartConfig
 from muomni_cli.contract.models import Tokenizer
@@ -22,6 +22,29 @@ if TYPE_CHECKING:
 
 # A loaded graph: inputs by name -> outputs by name.
 GraphFn = Callable[[Mapping[str, "NDArray[Any]"]], Mapping[str, "NDArray[Any]"]]
+
+
+class RowsGraph(Protocol):
+    """A graph with a growing key/value cache that serves rows of any lengths in one call, each with its own cache."""
+
+    def begin(self) -> Any:
+        """The empty cache of a new row; it is free again once nothing refers to it."""
+
+    def __call__(self, rows: Sequence[Any], feeds: Mapping[str, NDArray[Any]]) -> Mapping[str, NDArray[Any]]:
+        """Append one place to each of B ``rows``. Inputs (B,1,...) by name, without the cache -> outputs (B,1,...). Not
+        for rows of which another call is running."""
+
+
+@runtime_checkable
+class RowsGraphFn(Protocol):
+    """A :data:`GraphFn` that may have such a form."""
+
+    def __call__(self, feeds: Mapping[str, NDArray[Any]], /) -> Mapping[str, NDArray[Any]]: ...
+
+    def rows(self) -> RowsGraph | None:
+        """None if the bundle has none, or this runtime or device does not run it."""
+
+
 # (random generator, shape) -> random values of that shape, in the dtype that the graph takes.
 InputSampler = Callable[["Generator", tuple[int, ...]], "NDArray[Any]"]
 

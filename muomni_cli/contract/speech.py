@@ -253,10 +253,12 @@ class SpeechReport:
 @dataclass(frozen=True, slots=True)
 class VoiceSettings:
     """A voice by name (the first if None), a speed relative to the voice's own, and where the Talker reports what it
-    leaves out."""
+    leaves out. ``together``: its frames may be decoded in one batch with those of other speeches, in any threads, as
+    far as that does not change the codes of any."""
 
     voice: str | None = None
     speed: float = 1.0
+    together: bool = False
     report: SpeechReport = field(default_factory=SpeechReport, compare=False, repr=False)
 
     def require_speed(self) -> None:

@@ -6,8 +6,7 @@ sampling, random numbers, stop strings, loop guard and form of its own request, 
 others if the logits of the backend do not: the rows of a step hold numbers of tokens that are equal modulo
 :attr:`muomni_cli.contract.engine.Engine.alignment`, so that a row may wait for a few steps before it joins.
 
-There is no thread of its own: a consumer that has no event runs the next step for everyone, while the others wait for
-theirs. Imports only numpy.
+Consumers run the steps themselves (:mod:`muomni_cli.core.lockstep`). Imports only numpy.
 """
 
 from __future__ import annotations
@@ -21,12 +20,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from muomni_cli.contract.models import Backend, Tokenizer
+from muomni_cli.core.lockstep import Lockstep, LockstepRow
 from muomni_cli.generation.loop import Event, Request, RequestRow, rows_of
 
 MOST_ROWS = 16  # in one step; further requests wait until others end
 
 
-class BatchedRow:
+class BatchedRow(LockstepRow[Event]):
     """A request in a :class:`ContinuousBatch`.
 
     Args:
@@ -36,16 +36,12 @@ class BatchedRow:
     """
 
     def __init__(self, row: RequestRow, reader: Backend[Any], *, hidden: bool) -> None:
+        super().__init__()
         self.row, self.reader, self.hidden = row, reader, hidden
-        self.thread = threading.get_ident()  # that asked for it
-        self.events: deque[Event] = deque()
-        self.error: BaseException | None = None
-        self.abandoned = False
 
     @property
     def over(self) -> bool:
-        """Whether it takes part in no further step."""
-        return self.abandoned or self.error is not None or not self.row.running
+        return super().over or not self.row.running
 
     def advance(self, logits: NDArray[np.float32], hidden: NDArray[np.float32] | None) -> None:
         """Draw the next token; what fails ends this row alone."""
@@ -62,7 +58,7 @@ def batch_for(batches: Sequence[ContinuousBatch]) -> ContinuousBatch:
     return min(batches, key=lambda one: (-one.rows_of(thread), one.rows))
 
 
-class ContinuousBatch:
+class ContinuousBatch(Lockstep[BatchedRow, Event]):
     """Decodes requests together. Thread-safe.
 
     Args:
@@ -73,24 +69,15 @@ class ContinuousBatch:
     """
 
     def __init__(self, backend: Backend[Any], tokenizer: Tokenizer, most: int = MOST_ROWS, alignment: int = 1) -> None:
+        super().__init__()
         self._backend, self._tokenizer, self._most, self._alignment = backend, tokenizer, most, alignment
-        self._turn = threading.Condition()
-        self._stepping = False
         self._waiting: deque[BatchedRow] = deque()
         self._read: list[tuple[BatchedRow, Any]] = []  # rows that wait for their turn to join, and their states
         self._running: list[BatchedRow] = []
         self._state: Any = None  # of the running rows
 
-    @property
-    def rows(self) -> int:
-        """How many requests run or wait."""
-        return sum(not one.over for one in (*self._running, *(one for one, _ in self._read), *self._waiting))
-
-    def rows_of(self, thread: int) -> int:
-        """How many requests of a thread run or wait."""
-        with self._turn:
-            rows = [*self._running, *(one for one, _ in self._read), *self._waiting]
-        return sum(one.thread == thread and not one.over for one in rows)
+    def _members(self) -> list[BatchedRow]:
+        return [*self._running, *(one for one, _ in self._read), *self._waiting]
 
     def generate(self, request: Request, reader: Backend[Any], *, hidden: bool = False) -> Iterator[Event]:
         """Continue a request until it finishes, as :func:`muomni_cli.generation.loop.generate` does. Abandoning the
@@ -114,7 +101,7 @@ class ContinuousBatch:
         try:
             finished = False
             while not finished:
-                event = self._next(own)
+                event = self.next_event(own)
                 finished = event.finish is not None
                 yield event
         finally:
@@ -124,28 +111,10 @@ class ContinuousBatch:
                     self._waiting.clear()
                     self._read, self._running, self._state = [], [], None
 
-    def _next(self, own: BatchedRow) -> Event:
-        """The next event of a row; runs steps until there is one."""
-        while True:
-            with self._turn:
-                while self._stepping and not own.events and own.error is None:
-                    self._turn.wait()
-                if own.events:
-                    return own.events.popleft()
-                if own.error is not None:
-                    raise own.error
-                self._stepping = True
-            try:
-                self._step()
-            except BaseException as error:  # of the backend, or an interrupt: the states are of no use any more
-                for one in self._running:
-                    one.error = one.error or error
-                self._running, self._state = [], None
-                raise
-            finally:
-                with self._turn:
-                    self._stepping = False
-                    self._turn.notify_all()
+    def _fail(self, error: BaseException) -> None:
+        for one in self._running:
+            one.error = one.error or error
+        self._running, self._state = [], None
 
     def _step(self) -> None:
         """One token for every row, the first one for those that wait."""

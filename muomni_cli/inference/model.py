@@ -31,6 +31,7 @@ from muomni_cli.registry.registry import get_registry, resolve
 from muomni_cli.runs.run import open_entry
 from muomni_cli.voice.synthesis import Speech, SpeechChunk, SpeechSampling, SpeechStats, Voice, voice_of, with_words
 
+Spoken = str | Iterable[str | TextChunk]
 LONGEST = 4 * 3600.0  # default limit of the audio that is transcribed, in seconds
 
 
@@ -322,10 +323,12 @@ class Model:
         speech.report = report or speech.report
         return with_words(self._say(text, options, speech), speech)
 
-    def speech(self, text: str | Iterable[str | TextChunk], **options: Unpack[SpeechOptions]) -> Speech:
-        """:meth:`speak_stream` with its statistics; ``text`` may be the pieces of a :meth:`reply`."""
+    def speech(self, text: Spoken, *, together: bool = False, **options: Unpack[SpeechOptions]) -> Speech:
+        """:meth:`speak_stream` with its statistics; ``text`` may be the pieces of a :meth:`reply`. ``together``: decode
+        its frames in one batch with those of the other such speeches that are iterated at the same time. It does not
+        depend on them."""
         stats = SpeechStats(self.sample_rate)
-        return Speech(stats, self._say(text, options, stats))
+        return Speech(stats, self._say(text, options, stats, together=together))
 
     def words(self, audio: MediaInput, *, beam: int = 0, max_seconds: float = LONGEST) -> Iterator[Word]:
         """Transcribe audio of any length: words with their times in seconds, each as soon as it is final.
@@ -427,18 +430,18 @@ class Model:
             return batch_for(self._batches)
 
     def _say(
-        self, text: str | Iterable[str | TextChunk], options: SpeechOptions, speech: SpeechStats
+        self, text: Spoken, options: SpeechOptions, stats: SpeechStats, *, together: bool = False
     ) -> Iterator[NDArray[np.float32]]:
         given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
         voice = self.voice()
-        settings = voice.voice_settings(given.pop("voice", None), given.pop("speed", 1.0))
+        settings = voice.voice_settings(given.pop("voice", None), given.pop("speed", 1.0), together=together)
         pieces: Iterable[str | TextChunk] = [text] if isinstance(text, str) else text
         chunks = (TextChunk(piece) if isinstance(piece, str) else piece for piece in pieces)
-        made = voice.say(chunks, settings, SpeechSampling(**given), speech)
+        made = voice.say(chunks, settings, SpeechSampling(**given), stats)
 
         def told() -> Iterator[NDArray[np.float32]]:
             yield from made
-            for loss in speech.losses:
+            for loss in stats.losses:
                 LOG.warning("%s", loss)
 
         return told()

@@ -173,13 +173,13 @@ class Voice:
             return self
         return self.added[name]()
 
-    def voice_settings(self, voice: str | None = None, speed: float = 1.0) -> VoiceSettings:
+    def voice_settings(self, voice: str | None = None, speed: float = 1.0, *, together: bool = False) -> VoiceSettings:
         """Validated voice settings. RequestError if there is no such voice, or the speed is out of range."""
         names = self.names
         if voice is not None and voice not in names:
             listed = f"its voices: {', '.join(names)}" if names else "this model has one unnamed voice"
             raise RequestError(f"this model has no voice {voice!r}", did_you_mean(voice, names, listed))
-        settings = VoiceSettings(voice, speed)
+        settings = VoiceSettings(voice, speed, together)
         settings.require_speed()
         return settings
 

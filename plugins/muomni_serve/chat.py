@@ -7,7 +7,7 @@ import base64
 import logging
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
@@ -28,7 +28,7 @@ from muomni_serve.responses import AnswerMessage, ChatCompletion, Choice, Spoken
 from muomni_serve.service import ServedModel, Service
 from muomni_serve.streaming import DONE, StreamedResponse, collected, first_of, sse, timed
 from muomni_serve.token_trace import TokenTrace
-from muomni_serve.worker import EventStream
+from muomni_serve.worker import EventStream, Kind
 
 LOG = logging.getLogger("muomni.serve")
 REASONS: dict[str, Literal["stop", "length"]] = {"length": "length", "context": "length"}
@@ -87,7 +87,8 @@ async def chat(service: Service, request: Request) -> Response:
     """Answer a conversation."""
     body = await json_body(request, ChatRequest, CHAT_NEUTRAL)
     job = job_of(service, body, await asyncio.to_thread(answer_form, body))
-    stream = job.model.worker.submit(lambda model, events: run(job, model, events), together=not job.form)
+    kind: Kind = "frames" if job.form else "tokens"
+    stream = job.model.worker.submit(lambda model, events: run(job, model, events), kind)
     if not body.stream:
         pieces: list[ChatEvent] = await collected(request, stream)
         return JSONResponse(completion(service, job, pieces).model_dump(exclude_unset=False))
@@ -186,12 +187,12 @@ def audio_form(model: ServedModel, body: ChatRequest) -> str:
 
 def run(job: ChatJob, model: Model, events: EventStream) -> Iterator[None]:
     """In the model's thread: all choices, one after the other; each has its own seed. Others take turns at every
-    piece of text."""
+    piece of text, or of sound."""
     messages = told_messages(job, model)
     for choice in range(job.choices):
         seed = (job.seed + choice) % 2**64
         hidden = bool(job.form)
-        together = job.model.worker.together
+        together = "tokens" in job.model.worker.together
         reply = model.reply(
             messages, hidden=hidden, together=together, notice=_refuse, seed=seed, **cast("Any", job.options)
         )
@@ -200,7 +201,7 @@ def run(job: ChatJob, model: Model, events: EventStream) -> Iterator[None]:
         seconds = 0.0
         losses: tuple[str, ...] = ()
         if job.form:
-            seconds, losses = _speak(job, model, _told(reply, events, trace), seed, events)
+            seconds, losses = yield from _speak(job, model, _told(reply, events, trace), seed, events)
         else:
             for chunk in reply:
                 events.put(ChatEvent(choice, chunk.text, trace=trace()))
@@ -233,21 +234,26 @@ def _told(pieces: Any, events: EventStream, trace: Callable[[], Sequence[dict[st
 
 def _speak(
     job: ChatJob, model: Model, text: Iterator[TextChunk], seed: int, events: EventStream
-) -> tuple[float, tuple[str, ...]]:
+) -> Generator[None, None, tuple[float, tuple[str, ...]]]:
     """Speak an answer while it is generated; seconds of speech, and what was left out of it."""
-    speech = model.speech(text, voice=job.voice, seed=seed)
+    speech = model.speech(text, together="frames" in job.model.worker.together, voice=job.voice, seed=seed)
     spoken = events.watched(speech)
     if job.request.stream:
         told = 0
         for data in encoded(spoken, model.sample_rate, FORMATS[job.form]):
-            words = speech.stats.words[told:]
-            told += len(words)
-            events.put(ChatEvent(0, audio=data, words=words))
+            if data:
+                words = speech.stats.words[told:]
+                told += len(words)
+                events.put(ChatEvent(0, audio=data, words=words))
+            yield
     else:
         import numpy as np
 
-        samples = np.concatenate([np.zeros(0, np.float32), *spoken])
-        events.put(ChatEvent(0, audio=encode(samples, model.sample_rate, FORMATS[job.form])))
+        pieces = [np.zeros(0, np.float32)]
+        for piece in spoken:
+            pieces.append(piece)
+            yield
+        events.put(ChatEvent(0, audio=encode(np.concatenate(pieces), model.sample_rate, FORMATS[job.form])))
     for _ in text:  # what follows the last sentence
         pass
     return speech.stats.seconds, tuple(speech.stats.losses)

@@ -50,8 +50,8 @@ def serve(
         bool | None,
         typer.Option(
             "--together/--exact",
-            help="Decode chats of a model together, or one after the other, with the same bytes whoever else is served "
-            "(default: together, unless that could change an answer).",
+            help="Decode answers of a model together, or one after the other, with the same bytes whoever else is "
+            "served (default: together, unless that could change an answer).",
         ),
     ] = None,
     language: Annotated[str, typer.Option(help="Language of transcripts, which clients may name.")] = "en",

@@ -13,9 +13,9 @@ from muomni_cli import Model, load
 from muomni_serve.errors import ApiError
 from muomni_serve.responses import ModelEntry
 from muomni_serve.settings import ServeSettings
-from muomni_serve.worker import ModelWorker
+from muomni_serve.worker import Kind, ModelWorker
 
-ROWS = 16  # chats of a model at a time; its batch takes as many
+ROWS = 16  # chats of a model at a time, and spoken answers; its batches take as many
 LATENCIES = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 
@@ -125,11 +125,17 @@ def _worker(spec: str | None, model: Model, settings: ServeSettings) -> ModelWor
     def again() -> Model:
         return opened.pop() if opened else load(spec, device=settings.device, threads=settings.threads)
 
-    together = settings.together
-    if together is None:
-        together = "thinker" in model.engine.parts and model.engine.alignment is not None
-    threads = model.engine.batches if together else 0
-    return ModelWorker(again, settings.keep, settings.queue, settings.timeout, ROWS, threads)
+    engine, asked = model.engine, settings.together
+    together: set[Kind] = set()
+    if asked or (asked is None and "thinker" in engine.parts and engine.alignment is not None):
+        together.add("tokens")
+    if asked is not False and "talker" in engine.parts:
+        together.add("frames")
+        if "speak" in model.capabilities:  # a first word, so that the first answer waits for no graph to be opened
+            for _ in model.speech("one", together=True):
+                pass
+    threads = engine.batches if together else 1
+    return ModelWorker(again, settings.keep, settings.queue, settings.timeout, together, ROWS, threads)
 
 
 def _entry(name: str, model: Model) -> ModelEntry:

@@ -34,7 +34,7 @@ class ServeSettings:
         max_pixels: of an image.
         max_text: characters of a text to speak.
         grace: seconds that answers may take after a stop signal.
-        together: decode chats of a model together; None: unless that could change an answer.
+        together: decode answers of a model together; None: unless that could change one.
         language: of transcripts.
         device: see :func:`muomni_cli.load`.
         threads: see :func:`muomni_cli.load`.

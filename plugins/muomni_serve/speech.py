@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 
 from starlette.requests import Request
@@ -50,7 +50,8 @@ async def speech(service: Service, request: Request) -> Response:
     model.voice(body.voice, "voice")
     if len(body.input) > (most := service.settings.max_text):
         raise invalid("input", f"input has {len(body.input):,} characters, and at most {most:,} are spoken: send less")
-    stream = model.worker.submit(lambda opened, events: speak(body, opened, events))
+    together = "frames" in model.worker.together
+    stream = model.worker.submit(lambda opened, events: speak(body, opened, events, together=together), "frames")
     first = await first_of(request, stream)
 
     async def pieces() -> AsyncIterator[bytes]:
@@ -70,18 +71,24 @@ async def speech(service: Service, request: Request) -> Response:
     return StreamedResponse(pieces(), stream, kind, {RATE_HEADER: str(rate)})
 
 
-def speak(body: SpeechRequest, model: Model, events: EventStream) -> None:
-    """In the model's thread: the bytes of the file, piece by piece, and their end. ApiError (400) if nothing in the
-    text can be spoken."""
+def speak(body: SpeechRequest, model: Model, events: EventStream, *, together: bool) -> Iterator[None]:
+    """In the model's thread: the bytes of the file, piece by piece, and their end. Others take turns at every piece.
+    ApiError (400) if nothing in the text can be spoken."""
     made = model.speech(
-        body.input, voice=body.voice, speed=body.speed, seed=body.seed % 2**64, temperature=body.temperature
+        body.input,
+        together=together,
+        voice=body.voice,
+        speed=body.speed,
+        seed=body.seed % 2**64,
+        temperature=body.temperature,
     )
     told = 0
     for data in encoded(events.watched(made), model.sample_rate, FORMATS[body.response_format]):
-        if made.stats.samples:
+        if data and made.stats.samples:
             words = made.stats.words[told:]
             told += len(words)
             events.put(SpokenAudio(data, words))
+        yield
     if not made.stats.samples:
         message = "nothing in the text can be spoken: write words in Latin letters, numbers or common signs"
         raise ApiError(400, message, param="input", code="invalid_value")

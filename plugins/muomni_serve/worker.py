@@ -1,9 +1,10 @@
 """The threads that run a model, with their queues; what they make is streamed into asyncio.
 
-Requests that decode text alone take turns in a thread of their own, so that their rows meet in the model's batch
-(:mod:`muomni_cli.generation.batch`); all others have threads that run one at a time. This is the only place that knows
-how requests share a model. Routes hand a :data:`Work` to :meth:`ModelWorker.submit` and read its events from the
-:class:`EventStream` that they get back.
+Requests whose answers are text take turns in threads of their own, so that their tokens meet in the model's batch
+(:mod:`muomni_cli.generation.batch`), and those whose answers are spoken in others, so that the frames of their Talker
+meet; all others have threads that run one at a time. This is the only place that knows how requests share a model.
+Routes hand a :data:`Work` to :meth:`ModelWorker.submit` and read its events from the :class:`EventStream` that they get
+back.
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Generator, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from muomni_cli import Model
 from muomni_serve.errors import ApiError, from_failure
@@ -124,6 +125,9 @@ class EventStream:
         raise StopAsyncIteration
 
 
+Kind = Literal["tokens", "frames"]
+"""What is decoded together: the tokens of answers that are text, and the frames of those that are spoken."""
+
 Work = Callable[[Model, EventStream], Iterator[None] | None]
 """What a request has a model do, in a thread of the model: it puts what it makes into the stream. A generator yields
 where other works may run."""
@@ -202,17 +206,26 @@ class ModelWorker:
         keep: seconds.
         most: requests that may wait.
         seconds: until an answer must be complete.
-        rows: requests that are decoded together.
-        threads: that decode them, and as many that do all else; with 0, everything runs one after the other.
+        together: what is decoded together.
+        rows: requests of each kind that are.
+        threads: for each kind. As many do all else, or one if the Thinker's tokens are not decoded together.
     """
 
     def __init__(
-        self, load: Callable[[], Model], keep: float, most: int, seconds: float, rows: int = 1, threads: int = 0
+        self,
+        load: Callable[[], Model],
+        keep: float,
+        most: int,
+        seconds: float,
+        together: Collection[Kind] = (),
+        rows: int = 1,
+        threads: int = 1,
     ) -> None:
         self._load, self._keep, self._most, self._seconds = load, keep, most, seconds
-        self.together = threads > 0
-        self._alone = Lane(max(1, threads), max(1, threads), self._run)
-        self._rows = Lane(rows, threads, self._run) if self.together else self._alone
+        self.together = frozenset(together)
+        others = threads if "tokens" in self.together else 1
+        self._alone = Lane(others, others, self._run)
+        self._shared = {kind: Lane(rows, threads, self._run) for kind in self.together}
         self._running: set[EventStream] = set()
         self._model: Model | None = None
         self._opening = threading.Lock()  # of the model, of what runs, and of when it last did
@@ -226,12 +239,16 @@ class ModelWorker:
     @property
     def waiting(self) -> int:
         """Requests that wait or run; one that was abandoned runs until its next event."""
-        return len(self._alone.streams | self._rows.streams | self._running)
+        return len(self._running.union(*(lane.streams for lane in self._lanes)))
 
-    def submit(self, work: Work, *, together: bool = False) -> EventStream:
-        """Queue ``work``; called in an event loop. ``together``: it decodes text alone, by replies that the model
-        decodes together. ApiError (429) if too many wait already."""
-        lane = self._rows if together else self._alone
+    @property
+    def _lanes(self) -> list[Lane]:
+        return [self._alone, *self._shared.values()]
+
+    def submit(self, work: Work, kind: Kind | None = None) -> EventStream:
+        """Queue ``work``; called in an event loop. ``kind``: what it decodes, together with others if the worker does
+        that. ApiError (429) if too many wait already."""
+        lane = self._alone if kind is None else self._shared.get(kind, self._alone)
         if len(lane.streams) >= self._most + lane.rows:
             raise ApiError(
                 429,
@@ -245,13 +262,13 @@ class ModelWorker:
 
     def cancel_all(self, error: ApiError) -> None:
         """End everything that waits or runs; called in the event loop."""
-        for stream in self._alone.streams | self._rows.streams:
+        for stream in [stream for lane in self._lanes for stream in lane.streams]:
             stream.cancel(error)
 
     def close(self) -> None:
         """End the threads at the next events of the works that are running; waits a few seconds for them."""
         until = time.monotonic() + PATIENCE
-        for lane in {self._alone, self._rows}:
+        for lane in self._lanes:
             lane.close(until)
         self._unload()
 

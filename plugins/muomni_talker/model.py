@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -25,8 +26,9 @@ from muomni_cli.api import CodeShape, RequestError, Sampler, TextChunk, VoiceSet
 from muomni_cli.nn.cache import KVCache
 from muomni_cli.nn.streaming import CausalConv
 from muomni_cli.nn.transformer import Stack
+from muomni_talker.frames import MOST_ROWS, Engine, FrameBatch
 from muomni_talker.plugin import TalkerBaseConfig
-from muomni_talker.synthesis import Engine, speak
+from muomni_talker.synthesis import speak
 from muomni_talker.text_normalization import written_form
 
 STEADY = 32  # elapsed and remaining slots are clamped below this number
@@ -150,6 +152,14 @@ def summed(logits: Sequence[Tensor], codes: Tensor, real: Tensor) -> list[Tensor
     ]
 
 
+@dataclass(slots=True)
+class CachedRow:
+    """The memory of a sentence: a row of a cache, once it has a frame."""
+
+    cache: KVCache | None = None
+    place: int = 0
+
+
 class TorchEngine(Engine):
     """The inference interface on PyTorch; ``talker`` should be in evaluation mode."""
 
@@ -171,23 +181,47 @@ class TorchEngine(Engine):
         under = Alignment(*self._given(alignment[None]).unbind(2))
         return _array(self._talker.framer(self._given(features[None]), under)[0])
 
-    @torch.inference_mode()
-    def begin(self) -> KVCache:
-        return self._talker.stack.new_cache(1, self.config.ctx_len)
+    def begin(self) -> CachedRow:
+        return CachedRow()
 
     @torch.inference_mode()
-    def step(self, before: NDArray[Any], plan: NDArray[Any], memory: KVCache) -> Tensor:
-        return self._talker.states(self._given(before[None, None]), self._given(plan[None, None]), memory)[0, 0]
+    def step(self, before: NDArray[Any], plan: NDArray[Any], memories: Sequence[CachedRow]) -> Tensor:
+        cache = self._shared(memories)
+        return self._talker.states(self._given(before[:, None]), self._given(plan[:, None]), cache)[:, 0]
+
+    def _shared(self, memories: Sequence[CachedRow]) -> KVCache:
+        """The cache that holds these rows and no others, in this order."""
+        cache = memories[0].cache
+        same = all(row.cache is cache and row.place == place for place, row in enumerate(memories))
+        if cache is not None and same and len(cache.lengths) == len(memories):
+            return cache
+        joined = self._talker.stack.new_cache(len(memories), self.config.ctx_len)
+        for place, row in enumerate(memories):
+            if row.cache is not None:
+                joined.copy_rows(place, row.cache, [row.place])
+            row.cache, row.place = joined, place
+        return joined
 
     @torch.inference_mode()
-    def whole(self, plan: NDArray[Any]) -> Sequence[Tensor]:
+    def whole(self, plan: NDArray[Any]) -> Tensor:
         before = np.zeros((1, len(plan), self.codes.codebooks), np.int64)
-        return self._talker.states(self._given(before), self._given(plan[None]))[0].unbind(0)
+        return self._talker.states(self._given(before), self._given(plan[None]))[0]
 
     @torch.inference_mode()
-    def draw(self, state: Tensor, sampler: Sampler) -> NDArray[Any]:
-        codes = self._talker.heads.draw(state, lambda logits: torch.tensor(sampler(logits.float().cpu().numpy())))
-        return codes.cpu().numpy()
+    def draw(self, states: Tensor, samplers: Sequence[Sampler]) -> NDArray[Any]:
+        def drawn(logits: Tensor) -> Tensor:
+            rows = zip(samplers, logits.float().cpu().numpy(), strict=True)
+            return torch.tensor([sampler(row) for sampler, row in rows])
+
+        return self._talker.heads.draw(states, drawn).cpu().numpy()
+
+    @property
+    def rows(self) -> int:
+        return MOST_ROWS  # nothing is quantized: logits change by the rounding of sums alone
+
+    @cached_property
+    def batch(self) -> FrameBatch:
+        return FrameBatch(self, self.rows)
 
     def _given(self, array: NDArray[Any]) -> Tensor:
         """On the Talker's device; floating-point values in its precision."""
@@ -212,6 +246,7 @@ class TalkerBase(nn.Module):
         self.framer = LengthRegulator(config)
         self.stack = Stack(config)
         self.heads = CodeHeads(config.d_model, codes)
+        self._shared: TorchEngine | None = None  # of speeches that are decoded together
         self.stack.reset_parameters()
         self.history = nn.ModuleList()  # embeddings of the codes of the previous frame
         if self.causal:
@@ -266,7 +301,11 @@ class TalkerBase(nn.Module):
     def speak(
         self, text: Iterable[TextChunk], voice_settings: VoiceSettings, sampler: Sampler
     ) -> Iterator[NDArray[Any]]:
-        return speak(TorchEngine(self), text, voice_settings, sampler)
+        if not voice_settings.together:
+            return speak(TorchEngine(self), text, voice_settings, sampler)
+        if self._shared is None:
+            self._shared = TorchEngine(self)
+        return speak(self._shared, text, voice_settings, sampler)
 
 
 class CursorTalker(TalkerBase):

@@ -1,8 +1,8 @@
 """Streaming synthesis: text that is still being written to codes. Needs numpy only.
 
 Words come from a :class:`muomni_talker.text_frontend.TextFrontend`, which yields the same words however the text is
-split. Work proceeds word by word, so the codes are bitwise the same too. :class:`Engine` is the inference interface of
-a Talker, implemented by PyTorch (:class:`muomni_talker.model.TorchEngine`) and exported graphs (:class:`TalkerRunner`).
+split. Work proceeds word by word, so the codes are bitwise the same too. What computes is an
+:class:`muomni_talker.frames.Engine`.
 
 Shapes: S symbols, U slots, T frames, W width of features, D width of frames, Dh of a Thinker, Q codebooks, K codes.
 """
@@ -11,48 +11,33 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
-from typing import Any, Protocol
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from muomni_cli.api import CodeShape, FrameSpan, GraphFn, RequestError, Sampler, TextChunk, VoiceSettings
+from muomni_cli.api import (
+    CodeShape,
+    FrameSpan,
+    GraphFn,
+    RequestError,
+    RowsGraph,
+    RowsGraphFn,
+    Sampler,
+    TextChunk,
+    VoiceSettings,
+)
+from muomni_talker.frames import MOST_ROWS, Engine, FrameBatch
 from muomni_talker.plugin import TalkerBaseConfig
 from muomni_talker.text_frontend import FrontendChunk, pronounced, script
 from muomni_talker.text_normalization import written_form
 
+TRIED = (2, 5, MOST_ROWS)  # numbers of rows
+DIFFERENT = 3  # rows of these, each as many frames ahead as its number
+TRIED_FRAMES = 2  # that rows decode together
 PAUSES = " .,?!;:-"  # symbols after a word that are no part of it: spaces and marks
-
-
-class Engine(Protocol):
-    """Inference interface of a Talker. States and memories are opaque and may live on a device."""
-
-    config: TalkerBaseConfig
-    codes: CodeShape
-    voices: Sequence[str]
-    thinker_width: int  # Dh; 0 without a Thinker
-    causal: bool  # whether frames are decoded one by one (:meth:`step`) or all at once (:meth:`whole`)
-
-    def read(
-        self, ids: NDArray[Any], voice: int, hidden_states: NDArray[Any], kept: slice
-    ) -> tuple[NDArray[Any], NDArray[Any]]:
-        """(S,) symbols and (S,Dh) Thinker states -> (n,W) features and (n,) mean durations of the symbols ``kept``."""
-
-    def plan(self, features: NDArray[Any], alignment: NDArray[Any]) -> NDArray[Any]:
-        """(S,W) features and (U,3) symbol, elapsed and left of each slot -> (T,D) conditioning of each frame."""
-
-    def begin(self) -> Any:
-        """An empty KV cache for a new sentence."""
-
-    def step(self, before: NDArray[Any], plan: NDArray[Any], memory: Any) -> Any:
-        """(Q,) previous codes, (D,) plan and the KV cache (updated in place) -> the frame's state."""
-
-    def whole(self, plan: NDArray[Any]) -> Sequence[Any]:
-        """(T,D) plan of a sentence -> the state of each frame."""
-
-    def draw(self, state: Any, sampler: Sampler) -> NDArray[Any]:
-        """A frame's state -> (Q,) int64 codes, each drawn given those before it."""
 
 
 def speak(
@@ -64,22 +49,34 @@ def speak(
         known = ", ".join(filter(None, engine.voices))
         raise RequestError(f"there is no voice {name!r}", f"available voices: {known or 'one without a name'}")
     voice_settings.require_speed()
-    return _speak(engine, text, 0 if name is None else engine.voices.index(name), voice_settings, sampler)
+    voice = 0 if name is None else engine.voices.index(name)
+    batch = engine.batch if voice_settings.together else FrameBatch(engine)
+    return _speak(engine, text, voice, voice_settings, sampler, batch)
 
 
 def _speak(
-    engine: Engine, text: Iterable[TextChunk], voice: int, voice_settings: VoiceSettings, sampler: Sampler
+    engine: Engine,
+    text: Iterable[TextChunk],
+    voice: int,
+    voice_settings: VoiceSettings,
+    sampler: Sampler,
+    batch: FrameBatch,
 ) -> Iterator[NDArray[Any]]:
     sentence: Sentence | None = None
     times = WordTimes(voice_settings.report.spans, engine.config.subframes)
-    for word in pronounced(script(text, voice_settings.report.skipped)):
-        sentence = sentence or Sentence(engine, voice, voice_settings)
-        yield from sentence.decode(sentence.add(word), sampler, ended=word.ends)
-        times.add(sentence.timed(ended=word.ends), sentence.decoded)
-        if word.ends:
-            times.end_sentence(sentence.decoded)
-            sentence = None
-    times.finish()
+    try:
+        for word in pronounced(script(text, voice_settings.report.skipped)):
+            sentence = sentence or Sentence(engine, voice, voice_settings, sampler, batch)
+            yield from sentence.decode(sentence.add(word), ended=word.ends)
+            times.add(sentence.timed(ended=word.ends), sentence.decoded)
+            if word.ends:
+                times.end_sentence(sentence.decoded)
+                sentence.end()
+                sentence = None
+        times.finish()
+    finally:
+        if sentence is not None:
+            sentence.end()
 
 
 class WordTimes:
@@ -122,8 +119,10 @@ class Sentence:
     its neighbors are.
     """
 
-    def __init__(self, engine: Engine, voice: int, voice_settings: VoiceSettings) -> None:
-        self._engine, self._voice = engine, voice
+    def __init__(
+        self, engine: Engine, voice: int, voice_settings: VoiceSettings, sampler: Sampler, batch: FrameBatch
+    ) -> None:
+        self._engine, self._voice, self._sampler, self._batch = engine, voice, sampler, batch
         self._speed, self._report = voice_settings.speed, voice_settings.report
         self._words = self._letters = 0  # spoken so far
         self._ids = [written_form.START]
@@ -136,8 +135,12 @@ class Sentence:
         self._planned = 0  # final frames
         self._plans: list[NDArray[Any]] = []  # of the frames that are not decoded before the end of the sentence
         self.decoded = 0  # frames
-        self._memory = engine.begin() if engine.causal else None
-        self._before = np.zeros(engine.codes.codebooks, np.int64)  # codes of the last frame
+        self._row = batch.join(sampler) if engine.causal else None
+
+    def end(self) -> None:
+        """Leave the batch."""
+        if self._row is not None:
+            self._batch.leave(self._row)
 
     def add(self, word: FrontendChunk) -> NDArray[Any]:
         """Add a word and return the plan (T,D) of the frames that are now final; T may be 0."""
@@ -202,7 +205,7 @@ class Sentence:
         plan = self._engine.plan(self._features, self._pointer[first * slots : last * slots])
         return plan[made - first : ready - first]
 
-    def decode(self, plan: NDArray[Any], sampler: Sampler, *, ended: bool) -> Iterator[NDArray[Any]]:
+    def decode(self, plan: NDArray[Any], *, ended: bool) -> Iterator[NDArray[Any]]:
         """Take the plan (T,D) of the next frames and yield the codes (n,Q) of those that can be decoded, up to the
         maximum number of frames."""
         engine = self._engine
@@ -212,17 +215,32 @@ class Sentence:
             self._report.cut |= self._planned > most
         if ended:
             self._report.limits.append(most)
-        if engine.causal:
-            for row in plan[:room]:
-                self._before = engine.draw(engine.step(self._before, row, self._memory), sampler)
+        if self._row is not None:
+            for codes in self._batch.decode(self._row, plan[:room]):
                 self.decoded += 1
-                yield self._before[None]
+                yield codes[None]
             return
         self._plans.append(plan)
         if ended:
             states = engine.whole(np.concatenate(self._plans)[:room])
             self.decoded = len(states)
-            yield np.stack([engine.draw(state, sampler) for state in states])
+            yield np.concatenate(
+                [engine.draw(states[place : place + 1], [self._sampler]) for place in range(len(states))]
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedRow:
+    """The memory of a sentence whose cache is written in place, in a call of ``graph`` for several rows."""
+
+    graph: RowsGraph
+    row: Any
+
+
+def _noted(logits: list[bytes], row: NDArray[Any]) -> int:
+    """A sampler that keeps the logits."""
+    logits.append(row.tobytes())
+    return int(row.argmax())
 
 
 class TalkerRunner(Engine):
@@ -255,26 +273,72 @@ class TalkerRunner(Engine):
         made: NDArray[Any] = self._graphs["framer"]({"features": features[None], **slots})["plan"][0]
         return made
 
-    def begin(self) -> dict[str, Any]:
+    def begin(self) -> Any:
+        step = self._graphs["step"]
+        if isinstance(step, RowsGraphFn) and (shared := step.rows()) is not None:
+            return PlacedRow(shared, shared.begin())
         empty = np.zeros((1, self.config.kv_heads, 0, self.config.head_dim), np.float32)
         layers = range(self.config.n_layers)
         return {f"past_key_values.{layer}.{what}": empty for layer in layers for what in ("key", "value")}
 
-    def step(self, before: NDArray[Any], plan: NDArray[Any], memory: dict[str, Any]) -> NDArray[Any]:
+    def step(self, before: NDArray[Any], plan: NDArray[Any], memories: Sequence[Any]) -> NDArray[Any]:
+        if all(isinstance(memory, PlacedRow) and memory.graph is memories[0].graph for memory in memories):
+            feeds = {"before": before[:, None], "plan": plan[:, None]}
+            states: NDArray[Any] = memories[0].graph([memory.row for memory in memories], feeds)["states"][:, 0]
+            return states
+        return np.concatenate([self._one_step(*row) for row in zip(before, plan, memories, strict=True)])
+
+    def _one_step(self, before: NDArray[Any], plan: NDArray[Any], memory: Any) -> NDArray[Any]:
+        """A step of one row -> (1,D)."""
+        if isinstance(memory, PlacedRow):
+            return self.step(before[None], plan[None], [memory])
         made = self._graphs["step"]({"before": before[None, None], "plan": plan[None, None], **memory})
         memory.update({name: made[name.replace("past_key_values", "present")] for name in memory})
-        state: NDArray[Any] = made["states"][0, 0]
-        return state
+        states: NDArray[Any] = made["states"][:, 0]
+        return states
 
-    def whole(self, plan: NDArray[Any]) -> Sequence[NDArray[Any]]:
-        return list(self._graphs["whole"]({"plan": plan[None]})["states"][0])
+    def whole(self, plan: NDArray[Any]) -> NDArray[Any]:
+        states: NDArray[Any] = self._graphs["whole"]({"plan": plan[None]})["states"][0]
+        return states
 
-    def draw(self, state: NDArray[Any], sampler: Sampler) -> NDArray[Any]:
-        codes = np.zeros(self.codes.codebooks, np.int64)
+    def draw(self, states: NDArray[Any], samplers: Sequence[Sampler]) -> NDArray[Any]:
+        codes = np.zeros((len(states), self.codes.codebooks), np.int64)
         for q in range(self.codes.codebooks):
-            given = {"codes": codes[None, :q]} if q else {}
-            codes[q] = sampler(self._graphs[f"head{q}"]({"states": state[None], **given})["logits"][0])
+            given = {"codes": codes[:, :q]} if q else {}
+            logits = self._graphs[f"head{q}"]({"states": states, **given})["logits"]
+            codes[:, q] = [sampler(row) for sampler, row in zip(samplers, logits, strict=True)]
         return codes
+
+    @cached_property
+    def rows(self) -> int:
+        """As of :class:`Engine`. It is tried with the graphs themselves: onnxruntime's kernels, which differ by CPU,
+        may sum a row in an order that depends on the number of rows, and quantized activations magnify the last bit."""
+        if not isinstance(self.begin(), PlacedRow):
+            return 1
+        alone = [self._tried([number])[0] for number in range(DIFFERENT)]
+        equal = all(
+            made == alone[number % DIFFERENT]
+            for count in TRIED
+            for number, made in enumerate(self._tried(range(count)))
+        )
+        return MOST_ROWS if equal else 1
+
+    def _tried(self, numbers: Sequence[int]) -> list[list[bytes]]:
+        """The logits of a few frames of each row, decoded together but for the first ones."""
+        batch = FrameBatch(self, len(numbers))
+        made: list[list[bytes]] = [[] for _ in numbers]
+        rows = [batch.join(partial(_noted, logits)) for logits in made]
+        for number, row in zip(numbers, rows, strict=True):
+            random = np.random.default_rng(number % DIFFERENT)
+            list(batch.decode(row, random.standard_normal((number % DIFFERENT, self.config.d_model), np.float32)))
+            row.plans.extend(random.standard_normal((TRIED_FRAMES, self.config.d_model), np.float32))
+        for row in rows * TRIED_FRAMES:
+            batch.next_event(row)
+        return made
+
+    @cached_property
+    def batch(self) -> FrameBatch:
+        return FrameBatch(self, self.rows)
 
     def speak(
         self, text: Iterable[TextChunk], voice_settings: VoiceSettings, sampler: Sampler

@@ -51,6 +51,35 @@ def test_answers_are_those_of_one_at_a_time_without_a_batch(nano: Model) -> None
         assert list(pool.map(ask, range(12))) == one
 
 
+def test_speeches_are_those_of_one_at_a_time_whoever_else_chats_or_leaves(nano: Model) -> None:
+    """Of several voices, speeds, seeds and temperatures, in threads."""
+    texts = ("Hello.", "The train leaves at 7:30. Come along!", "One two three four five six seven.")
+
+    def say(seed: int, *, together: bool) -> NDArray[np.float32]:
+        made: list[NDArray[np.float32]] = []
+        voice = nano.voices[seed % len(nano.voices)] if nano.voices else None
+        options: dict[str, Any] = {
+            "voice": voice,
+            "speed": (1.0, 0.8, 1.4)[seed % 3],
+            "temperature": (None, 0)[seed % 2],
+        }
+        for samples in nano.speech(texts[seed // 3], together=together, seed=seed, **options):
+            made.append(samples)
+            if seed == 4 and len(made) == 3:
+                break  # hangs up
+        return np.concatenate(made)
+
+    def ask(seed: int) -> str:
+        return "".join(chunk.text for chunk in nano.reply([Message("user", "Hello")], together=True, seed=seed))
+
+    one = [say(seed, together=False) for seed in range(9)]
+    with ThreadPoolExecutor(6) as pool:
+        chats = [pool.submit(ask, seed) for seed in range(4)]
+        for own, said in zip(one, pool.map(lambda seed: say(seed, together=True), range(9)), strict=True):
+            np.testing.assert_allclose(said, own, atol=1e-4)
+        assert all(chat.result() for chat in chats)
+
+
 def test_an_engine_whose_rows_depend_on_each_other_says_so(nano: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     kind: Any = type(nano.engine.backend())
     step = kind.step

@@ -18,6 +18,7 @@ import soundfile
 from PIL import Image
 
 from muomni_cli import Model
+from muomni_cli.audio.encoding import as_bytes
 from tests.serve.running import LONG, Served, serving, until
 
 SPEECH = {"model": "nano", "input": LONG, "response_format": "pcm"}
@@ -295,6 +296,30 @@ def test_sixteen_at_once_get_what_one_gets(together: bool) -> None:
         until(lambda: served.waiting == 0, "nothing is left", 10)
 
 
+@pytest.mark.parametrize("together", [False, None])
+def test_speech_is_that_of_tts_whoever_joins_leaves_and_chats(nano: Model, together: bool | None) -> None:
+    texts = ("Hello.", "The train leaves at seven.", "One two three four.")
+
+    def say(seed: int, served: Served) -> bytes:
+        asked = {"model": "nano", "input": texts[seed % 3], "seed": seed, "response_format": "wav", "temperature": 0.5}
+        with httpx.Client(base_url=served.url, timeout=60) as client:
+            if seed % 4 == 1:
+                client.post("/v1/chat/completions", json=CHAT | {"max_tokens": 5}).raise_for_status()
+            with client.stream("POST", "/v1/audio/speech", json=asked) as answer:
+                pieces = answer.iter_bytes()
+                return next(pieces) if seed % 4 == 3 else b"".join(pieces)
+
+    with serving(together=together) as served, ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(say, range(8), repeat(served)))
+        until(lambda: served.waiting == 0, "nothing is left", 10)
+    header = 44
+    for seed, data in enumerate(made):
+        samples = nano.speak(texts[seed % 3], seed=seed, temperature=0.5)[0]
+        own = as_bytes(samples)
+        assert data[header:] == own[: len(data) - header]
+        assert seed % 4 == 3 or len(data) == header + len(own)
+
+
 def test_exact_answers_are_those_of_chat_whoever_else_is_served(nano: Model) -> None:
     options: dict[str, Any] = {"temperature": 1, "max_tokens": 10}
 
@@ -329,7 +354,7 @@ def test_a_stop_ends_streams_with_an_error_event() -> None:
     with serving() as server, httpx.stream("POST", f"{server.url}/v1/audio/speech", json=spoken, timeout=60) as answer:
         lines = (line for line in answer.iter_lines() if line)
         next(lines)
-        (stream,) = server.service.models["nano"].worker._alone.streams
+        (stream,) = server.service.models["nano"].worker._shared["frames"].streams
         stream.loop.call_soon_threadsafe(server.service.stop)
         *_, last = lines
     assert json.loads(last.removeprefix("data: "))["error"]["code"] == "server_stopping"
