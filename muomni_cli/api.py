@@ -70,6 +70,7 @@ from muomni_cli.contract.speech import (
     TextChunk,
     Vocoder,
     VoiceSettings,
+    require_mel,
 )
 from muomni_cli.contract.training import Batch, Callback, Loss, Objective, Sample, StageContext
 from muomni_cli.core import console, files, stopping
@@ -93,5 +94,6 @@ __all__ = [
     "Thinker", "ThinkerOutput", "ThinkerPart", "Tokenizer", "TokenizerPart", "Tracker", "TrackerConfig", "Vocoder",
     "VocoderPart",
     "VoiceSettings", "Width", "Word", "console", "cut_sentences", "expand_path", "files", "hookimpl", "open_recipe",
+    "require_mel",
     "speech_programs", "split", "stopping", "subtitles", "utf8_lines",
 ]  # fmt: skip

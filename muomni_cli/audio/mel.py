@@ -1,7 +1,8 @@
 """Waveform to log-mel in PyTorch, and to and from codes through any codec and vocoder.
 
 The mel of frame t is ``log(power + mel_floor)`` in nats, where ``power`` is the triangular filter's (HTK mel scale) sum
-of squared magnitudes of a Hann window around sample ``t * hop``. A full-scale sine reaches about 10 in its bin; digital
+of squared magnitudes of a Hann window around sample ``t * hop``; other conventions, which vocoders of others were
+trained with, are settings. A full-scale sine reaches about 10 in its bin; digital
 silence is ``log(mel_floor)``, -11.5 by default: the floor is above the rounding noise of 16-bit files, so that a sound
 has one spectrogram in every file format.
 
@@ -22,7 +23,7 @@ import torch.nn.functional as F  # noqa: N812
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from muomni_cli.audio.dsp import mel_filters
+from muomni_cli.audio.dsp import mel_filters, reflected
 from muomni_cli.contract.speech import Codec, MelSettings, Vocoder
 
 
@@ -66,6 +67,8 @@ class LogMel(nn.Module):
     def __init__(self, config: MelSettings) -> None:
         super().__init__()
         self.hop, self.split, self.n_fft, self.floor = config.hop, config.window // 2, config.n_fft, config.mel_floor
+        self.clips, self.magnitude = config.mel_clip, config.spectrum == "magnitude"
+        self.decimal, self.reflects = config.log == "log10", config.padding == "reflect"
         window = torch.hann_window(config.window, dtype=torch.float64)
         self.waves = Waves(self.n_fft, self.split)  # at the samples after the center
         for name, value in {"window": window, "filters": torch.from_numpy(mel_filters(config))}.items():
@@ -78,11 +81,17 @@ class LogMel(nn.Module):
                 return self.forward(waves)
         frames = self.frames(waves.float())
         power = self.power_of_products(frames) if torch.compiler.is_exporting() else self.power(frames)
-        return torch.log(power @ self.filters + self.floor)
+        sums = (power.sqrt() if self.magnitude else power) @ self.filters
+        floored = sums.clamp(min=self.floor) if self.clips else sums + self.floor
+        return torch.log10(floored) if self.decimal else torch.log(floored)
 
     def frames(self, waves: Tensor) -> Tensor:
-        """(B,N) -> (B,T,window): the zero-padded windows around every hop-th sample."""
-        padded = F.pad(waves, (self.split, self.split))
+        """(B,N) -> (B,T,window): the padded windows around every hop-th sample."""
+        count = waves.shape[1]
+        if self.reflects and count:
+            padded = waves[:, reflected(torch.arange(-self.split, count + self.split, device=waves.device), count)]
+        else:
+            padded = F.pad(waves, (self.split, self.split))
         return padded.unfold(1, 2 * self.split, self.hop)[:, : waves.shape[1] // self.hop]
 
     def power(self, frames: Tensor) -> Tensor:

@@ -52,7 +52,7 @@ def shapes(subject: PartUnderTest) -> Sequence[Number]:
 def in_range(subject: PartUnderTest) -> Sequence[Number]:
     codec = subject.lively
     mel = mel_of(codec)
-    sounds = torch.cat([mel, mel + 8, mel - 8, torch.full_like(mel, float(torch.tensor(codec.mel.mel_floor).log()))])
+    sounds = torch.cat([mel, mel + 8, mel - 8, torch.full_like(mel, codec.mel.silent_level)])
     codes = codec.encode(codec.windows(sounds))
     check_that(int(codes.min()) >= 0, f"the code {int(codes.min())} is below 0")
     return [Number("largest code", int(codes.max()), codec.codebook_size - 1)]

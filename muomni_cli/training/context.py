@@ -31,7 +31,7 @@ from muomni_cli.data.text import TextData, open_text
 from muomni_cli.generation.loop import Request, Sampling, TextStream, generate
 from muomni_cli.generation.torch_backend import TorchBackend
 from muomni_cli.models.locate import model_named
-from muomni_cli.recipe.model import OMNI, SPEAKING, SPEECH
+from muomni_cli.recipe.model import OMNI, SPEAKING, SPEECH, has_stage
 from muomni_cli.registry.registry import get_registry, resolve
 from muomni_cli.runs.checkpoint import build_aside, fresh_codec, load_model, open_part, read_checkpoint, weights_of
 from muomni_cli.runs.run import RunFolder, code_shape, open_entry
@@ -151,7 +151,7 @@ class TrainingContext:
         if chosen is None:
             return None
         vocoder: Vocoder
-        if chosen.registered.part.objective is None:
+        if not has_stage("vocoder", chosen):
             mel = self.fresh_codec().mel.model_dump(mode="json")
             vocoder = build_aside(chosen.registered, chosen.config, {"mel": mel})
         elif self.run.status("vocoder") == "missing" or self.run.checkpoint("vocoder") is None:
@@ -374,7 +374,8 @@ class Resynthesis:
         rate, device = codec.mel.sample_rate, self._context.device
         if self._vocoder is None:
             self._vocoder = self._context.vocoder()
-            free = [one for one in get_registry().all(VocoderPart.kind) if one.part.objective is None]
+            parts = [one for one in get_registry().all(VocoderPart.kind) if not one.part.borrowed]
+            free = [one for one in parts if one.part.objective is None]
             if self._vocoder is None and free:  # the first that needs no training
                 mel = codec.mel.model_dump(mode="json")
                 self._vocoder = _frozen(build_aside(free[0], free[0].part.config(), {"mel": mel}), device)
