@@ -34,7 +34,7 @@ from muomni_cli.trace.trace import QuestionTrace, SpeechTrace
 SOUND_BYTES, SPEECH_BYTES = 128_000, 256_000  # maximum audio on the page: of all inputs together, and of the speech
 ATTENTION_PIXELS = 350_000  # of all attention maps together; longer sequences are averaged down
 MAX_MAPS, MAX_TOKENS = 24, 400  # layers or heads that are drawn, and tokens that are listed
-MEL = ("sample_rate", "n_fft", "window", "hop", "n_mels", "f_min", "top", "mel_floor")
+MEL = ("sample_rate", "n_fft", "window", "hop", "n_mels", "f_min", "top", "mel_floor", "filters")
 
 STYLE = """
 figure { max-width: none; }
