@@ -39,6 +39,8 @@ class ContextStream:
     ) -> None:
         self._run, self._hop, self._before, self._after = run, hop, before, after
         self._most, self._nothing, self._join = most, nothing, join
+        self._held: Any = None
+        self._done = self._size = 0
         self._begin()
 
     def push(self, piece: Any) -> Any:
@@ -58,7 +60,7 @@ class ContextStream:
         return made
 
     def _begin(self) -> None:
-        self._held: Any = None
+        self._held = None
         self._done = 0  # frames of it that are context only
         self._size = FIRST if self._most is None else min(FIRST, self._most)
 

@@ -16,6 +16,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -23,7 +25,9 @@ import torch.nn.functional as F  # noqa: N812
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from muomni_cli.audio.context_stream import ContextStream
 from muomni_cli.audio.dsp import mel_filters, reflected
+from muomni_cli.contract.codecs import WaveCodec, is_waveform, samples_per_frame
 from muomni_cli.contract.speech import Codec, MelSettings, Vocoder
 
 
@@ -113,18 +117,20 @@ class LogMel(nn.Module):
 
 
 @torch.inference_mode()
-def encode_waves(codec: Codec, waves: Sequence[NDArray[np.float32]]) -> list[NDArray[np.uint16]]:
+def encode_waves(codec: Codec | WaveCodec, waves: Sequence[NDArray[np.float32]]) -> list[NDArray[np.uint16]]:
     """(N,) samples each -> (T,Q) codes each, T whole code frames, the last one padded with silence."""
     if not waves:
         return []
-    mel = codec.mel
-    step = codec.frame * mel.hop
+    module: Any = codec
+    step = samples_per_frame(codec)
     frames = [-(-wave.size // step) for wave in waves]
     padded = torch.zeros(len(waves), max(frames) * step)
     for row, wave in zip(padded, waves, strict=True):
         row[: wave.size] = torch.from_numpy(np.array(wave, np.float32))
-    device = next(codec.parameters()).device  # type: ignore[attr-defined]
-    codes = codec.encode(codec.windows(LogMel(mel).to(device)(padded.to(device)))).cpu().numpy()
+    device = next(module.parameters()).device
+    padded = padded.to(device)
+    given = padded if is_waveform(codec) else module.windows(LogMel(module.mel).to(device)(padded))
+    codes = codec.encode(given).cpu().numpy()
     return [row[:count].astype(np.uint16) for row, count in zip(codes, frames, strict=True)]
 
 
@@ -142,3 +148,24 @@ def to_samples(vocoder: Vocoder, mel: NDArray[np.float32], device: torch.device)
     """(M,F) log-mel -> (N,) samples."""
     wave: NDArray[np.float32] = vocoder(torch.from_numpy(mel)[None].to(device))[0].float().cpu().numpy()
     return wave
+
+
+def codes_to_samples(
+    codec: Codec | WaveCodec, vocoder: Vocoder | None, codes: NDArray[np.integer], device: torch.device
+) -> NDArray[np.float32]:
+    """(T,Q) codes -> (N,) samples, by a codec of waveforms alone, or else by the vocoder too."""
+    if not is_waveform(codec):
+        assert vocoder is not None, "a log-mel needs one"
+        return to_samples(vocoder, decode_codes(cast("Codec", codec), codes), device)
+    rows = torch.from_numpy(codes.astype(np.int64))[None].to(device)
+    with torch.inference_mode():
+        wave: NDArray[np.float32] = codec.decode(rows)[0].float().cpu().numpy()
+    return wave
+
+
+def wave_stream(codec: WaveCodec, batch: int = 1) -> ContextStream:
+    """A codec of waveforms for chunks of (B,T,Q) codes -> samples. It keeps no state: each block is decoded with all
+    codes before it, and blocks double in size, so that each code is decoded three times at most."""
+    nothing = next(codec.parameters()).new_zeros(batch, 0)  # type: ignore[attr-defined]
+    join = partial(torch.cat, dim=1)
+    return ContextStream(codec.decode, codec.frame, before=None, after=0, most=None, nothing=nothing, join=join)

@@ -182,11 +182,16 @@ class CodecPart(Part):
     StageContext) -> Objective`` trains it; the objective's module is the codec. The stage of a codec with
     ``pretrained`` and without an objective takes the weights that its config names. ``runner(config, graphs) ->
     CodecRunner``.
+
+    Args:
+        waveform: it is a :class:`muomni_cli.contract.codecs.WaveCodec`: it reads and makes samples itself, a model
+            needs no vocoder, and ``runner`` gives a :class:`muomni_cli.contract.codecs.WaveCodecRunner`.
     """
 
     kind: ClassVar[str] = "codec"
     read: str
     cache_fields: frozenset[str] | None = None
+    waveform: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

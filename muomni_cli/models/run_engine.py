@@ -13,6 +13,7 @@ from muomni_cli.contract.declarations import EncoderPart
 from muomni_cli.contract.models import Predictor, Tokenizer, Transcriber
 from muomni_cli.contract.speech import Codec
 from muomni_cli.core.errors import RequestError
+from muomni_cli.models.locate import makes_samples
 from muomni_cli.models.torch_engine import TorchEngine
 from muomni_cli.omni import OmniModel
 from muomni_cli.recipe import load_recipe
@@ -196,6 +197,8 @@ class RunEngine(TorchEngine):
 
     @property
     def vocoders(self) -> Sequence[str]:
+        if "codec" in self.parts and makes_samples(self.parts["codec"]):
+            return []
         return list(dict.fromkeys([*super().vocoders, *ready_vocoders()]))
 
     def vocoder_name(self, name: str | None = None) -> str:
@@ -241,7 +244,7 @@ def _ready() -> str:
 
 def require_made_for(run: RunFolder, stage: str, codec: Codec) -> None:
     entry = run.model()["parts"][stage]
-    now = {"codes": code_shape(codec), "mel": codec.mel}
+    now = {"codes": code_shape(codec), "mel": getattr(codec, "mel", None)}
     if any(now[name] != value for name, value in build_arguments(entry).items() if name in now):
         raise RequestError(
             f"the {stage} of run {run.root} was trained for a different codec than the run has now",

@@ -17,7 +17,7 @@ from typing import Any, TypeVar, cast
 
 from pydantic import BaseModel, ValidationError
 
-from muomni_cli.contract.declarations import DatasetPart, EncoderPart
+from muomni_cli.contract.declarations import CodecPart, DatasetPart, EncoderPart
 from muomni_cli.contract.speech import MelConfig, mel_mistake
 from muomni_cli.core.console import say
 from muomni_cli.core.errors import ROOT, RequestError
@@ -220,7 +220,11 @@ class _Reader:
         )
 
     def check_mel(self, parts: Mapping[str, PartSpec]) -> None:
-        """A vocoder that works with one log-mel alone says so by a setting ``mel``."""
+        """A vocoder that works with one log-mel alone says so by a setting ``mel``; a codec of waveforms needs none."""
+        whole = parts["codec"].registered.part if "codec" in parts else None
+        if isinstance(whole, CodecPart) and whole.waveform and "vocoder" in parts:
+            self.wrong(("vocoder",), f"the codec {whole.name} makes samples itself: leave [vocoder] out")
+            return
         codec, vocoder = (getattr(parts[slot].config, "mel", None) if slot in parts else None for slot in BY_MEL)
         mistake = None
         if isinstance(codec, MelConfig) and isinstance(vocoder, MelConfig):

@@ -291,6 +291,8 @@ def _of_speech(speech: SpeechTrace) -> dict[str, list[str]]:
     drawn = speech.codes[:: -(-frames // 600)]
     return {
         "codes": [_figure("codes", "The codes", codes, heat_map(drawn.T, f"Codes: {codes}"))],
-        "codec": [_mel("The log-mel spectrogram that the codec decodes", speech.mel)],
-        "vocoder": [_played("The speech", "the speech", speech.wave, speech.sample_rate, SPEECH_BYTES)],
+        **({"codec": [_mel("The log-mel spectrogram that the codec decodes", speech.mel)]} if speech.mel.size else {}),
+        ("vocoder" if speech.mel.size else "codec"): [
+            _played("The speech", "the speech", speech.wave, speech.sample_rate, SPEECH_BYTES)
+        ],
     }

@@ -20,6 +20,7 @@ TYPES = {  # family -> model types of its checkpoints; the first has a text enco
     "clip": ("clip", "clip_vision_model"),
     "dinov2": ("dinov2",),
     "whisper": ("whisper",),
+    "mimi": ("mimi",),
     "hifigan": ("hifigan", "speecht5_hifigan", "fastspeech2_conformer_hifigan"),
 }
 SIZES = {
@@ -49,6 +50,29 @@ GENERATOR = {
     "resblock_dilation_sizes": "resblock_dilations",
     "leaky_relu_slope": "slope",
     "normalize_before": "normalized",
+}
+CODEC = {
+    "sampling_rate": "sample_rate",
+    "num_filters": "filters",
+    "upsampling_ratios": "rates",
+    "num_residual_layers": "residual_layers",
+    "kernel_size": "kernel",
+    "last_kernel_size": "last_kernel",
+    "residual_kernel_size": "residual_kernel",
+    "dilation_growth_rate": "dilation_growth",
+    "compress": "compress",
+    "use_conv_shortcut": "shortcut",
+    "hidden_size": "d_model",
+    "num_hidden_layers": "n_layers",
+    "num_attention_heads": "n_heads",
+    "intermediate_size": "d_ff",
+    "sliding_window": "window",
+    "norm_eps": "norm_eps",
+    "upsample_groups": "groups",
+    "codebook_size": "codebook_size",
+    "vector_quantization_hidden_dimension": "code_dim",
+    "num_quantizers": "trained_codebooks",
+    "num_semantic_quantizers": "semantic",
 }
 EXTRACTOR = {"fmin": "f_min", "fmax": "f_max", "mel_floor": "mel_floor"}
 ACTIVATIONS = ("gelu", "gelu_pytorch_tanh", "quick_gelu", "relu", "silu")
@@ -218,4 +242,25 @@ def _hearing(
     ]
 
 
-READERS = {"whisper": _hearing, "hifigan": _hifigan}
+def _mimi(
+    family: str,  # noqa: ARG001
+    config: Mapping[str, Any],
+    given: Mapping[str, Any],  # noqa: ARG001
+) -> tuple[dict[str, Any], list[str]]:
+    found = {ours: config[theirs] for theirs, ours in CODEC.items() if config.get(theirs) is not None}
+    positions = config.get("rope_parameters") or config.get("rope_scaling") or {}
+    found["rope_theta"] = float(positions.get("rope_theta") or config.get("rope_theta") or 10_000)
+    width, heads = int(found.get("d_model", 512)), int(found.get("n_heads", 8))
+    rate = int(found.get("sample_rate", 24_000)) / (2 * math.prod(map(int, found.get("rates", (8, 6, 5, 4)))))
+    usual = {
+        "audio_channels": 1, "use_causal_conv": True, "pad_mode": "constant", "trim_right_ratio": 1.0,
+        "hidden_act": "gelu", "attention_bias": False, "num_key_value_heads": heads, "head_dim": width // heads,
+        "codebook_dim": found.get("code_dim", 256), "frame_rate": rate,
+    }  # fmt: skip
+    unsupported = [f"{name} = {config[name]}" for name, value in usual.items() if config.get(name, value) != value]
+    if positions.get("rope_type", "default") != "default":
+        unsupported.append(f"rope_type = {positions['rope_type']}")
+    return found, unsupported
+
+
+READERS = {"whisper": _hearing, "hifigan": _hifigan, "mimi": _mimi}

@@ -137,3 +137,69 @@ class VocosCheckpointConfig(VocoderConfig):
         if 2 * self.mel.hop > self.mel.n_fft or self.mel.n_fft % 2:
             raise ValueError(f"mel.n_fft {self.mel.n_fft} must be even, and at least twice mel.hop {self.mel.hop}")
         return self
+
+
+class MimiConfig(CheckpointConfig):
+    """Sizes of a Mimi codec (arXiv:2410.00037); the defaults are those of kyutai's: 12.5 frames a second."""
+
+    training_only: ClassVar[frozenset[str]] = frozenset({"weights", "max_seconds"})
+    family: ClassVar[str] = "mimi"
+    sizes: ClassVar[tuple[str, ...]] = (
+        "filters", "rates", "d_model", "n_layers", "n_heads", "d_ff", "codebook_size", "code_dim", "trained_codebooks",
+    )  # fmt: skip
+
+    codebooks: int = Field(8, ge=2, le=1024, description="codebooks Q that are used: the first of the checkpoint's")
+    sample_rate: int = Field(24_000, ge=4000, le=48_000, description="samples a second")
+    filters: Width = Field(64, description="channels at the rate of the samples; doubled by each downsampling")
+    rates: Few = Field(
+        (8, 6, 5, 4), description="factors of the convolutions' upsampling, the decoder's first one first"
+    )
+    residual_layers: Depth = Field(1, description="residual blocks at each rate")
+    kernel: Depth = Field(7, description="kernel size of the first convolution")
+    last_kernel: Depth = Field(3, description="kernel size of the last convolution")
+    residual_kernel: Depth = Field(3, description="kernel size of the residual blocks")
+    dilation_growth: Depth = Field(2, description="factor of the dilation from one residual block to the next")
+    compress: Depth = Field(2, description="divides the channels inside of residual blocks")
+    shortcut: bool = Field(False, description="whether residual blocks have a convolution beside them")
+    d_model: Width = Field(512, description="width of the transformers")
+    n_layers: Depth = Field(8, description="blocks of each of the two transformers")
+    n_heads: Depth = Field(8, description="attention heads; must divide d_model")
+    d_ff: Width = Field(2048, description="width of the MLP's hidden layer")
+    window: Width = Field(250, description="frames of the transformers that attention looks back")
+    rope_theta: float = Field(10_000.0, gt=1, le=1e9, description="base of the rotary wavelengths")
+    norm_eps: float = Field(1e-5, gt=0, le=1, description="added to the variance inside LayerNorm")
+    groups: Width = Field(512, description="groups of the convolution that doubles the frame rate; must divide d_model")
+    codebook_size: int = Field(2048, ge=2, le=65_536, description="codes K per codebook; a power of 2")
+    code_dim: Width = Field(256, description="width of the code vectors")
+    trained_codebooks: int = Field(32, ge=2, le=1024, description="codebooks that the checkpoint has")
+    semantic: Depth = Field(1, description="codebooks of the first of the two quantizers")
+    max_seconds: float = Field(60.0, gt=0, le=3600, description="longest audio read from one file")
+
+    @property
+    def frozen(self) -> bool:
+        """No stage trains it."""
+        return True
+
+    @property
+    def frame(self) -> int:
+        """Samples per code frame."""
+        return 2 * math.prod(self.rates)
+
+    @property
+    def shortest(self) -> int:
+        """Samples of the shortest audio."""
+        return self.frame
+
+    @model_validator(mode="after")
+    def _sizes_agree(self) -> Self:
+        if not self.semantic < self.codebooks <= self.trained_codebooks:
+            known = f"from {self.semantic + 1} to {self.trained_codebooks}"
+            raise ValueError(f"codebooks {self.codebooks} must be {known}, which the checkpoint has")
+        if self.codebook_size & (self.codebook_size - 1):
+            raise ValueError(f"codebook_size {self.codebook_size} is no power of 2")
+        for name, parts in (("n_heads", self.n_heads), ("groups", self.groups)):
+            if self.d_model % parts:
+                raise ValueError(f"d_model {self.d_model} cannot be split into {name} {parts} equal parts")
+        if self.d_model // self.n_heads % 2:
+            raise ValueError(f"heads of width {self.d_model // self.n_heads} have no halves to rotate")
+        return self

@@ -60,8 +60,8 @@ def _settings(tables: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     features, backbone, head = (tables[table].get("init_args") or {} for table in CLASSES)
     if backbone.get("adanorm_num_embeddings"):
         unsupported.append("normalization by bandwidth")
-    for what, table, usual in (("log-mel", features, "center"), ("transform", head, "same")):
-        if (padding := table.get("padding", usual)) != "center":
+    for what, inner, usual in (("log-mel", features, "center"), ("transform", head, "same")):
+        if (padding := inner.get("padding", usual)) != "center":
             unsupported.append(f"padding {padding} of the {what}")
     size, hop = int(features.get("n_fft", 1024)), int(features.get("hop_length", 256))
     if (int(head["n_fft"]), int(head["hop_length"]), int(head["dim"])) != (size, hop, int(backbone["dim"])):
