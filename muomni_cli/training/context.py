@@ -367,7 +367,7 @@ class Resynthesis:
         rows = self._evaluator.rows if self._evaluator else []
         self._waves: list[NDArray[np.float32]] = [np.array(examples.inputs[order[row]]) for row in rows]
         self._vocoder: Vocoder | None = None
-        self._original = 0.0
+        self._original: float | None = None
 
     def __call__(self, codec: Codec) -> dict[str, float]:
         if self._evaluator is None:
@@ -384,7 +384,7 @@ class Resynthesis:
                 self._context.progress(NO_VOCODER_MESSAGE)
                 self._evaluator = None
                 return {}
-        if not self._original:
+        if self._original is None:
             self._original = self._evaluator.evaluate(self._waves, rate).errors.rate
         made = []
         with torch.autocast(device.type, enabled=False):  # in the precision of inference

@@ -214,6 +214,7 @@ def say(bundle: Bundle, spoken: str) -> list[list[int]]:
 def vocode(bundle: Bundle, mel: np.ndarray) -> np.ndarray:
     """(1,M,F) log-mel -> (M * hop,) samples."""
     entry, graphs = bundle.part("vocoder")
+    entry["use"] in ("vocos", "griffin-lim") or sys.exit(f"the vocoder {entry['use']} is not run here")
     settings, vocoder = entry["mel"], graphs["vocoder"]
     count, drop = mel.shape[1] * settings["hop"], settings["window"] // 2
     if entry["use"] == "vocos":
