@@ -83,7 +83,7 @@ SQUARE = ("height", "width")
 def settings_of(family: str, folder: Path) -> dict[str, Any]:
     """Settings of the encoder in ``folder``, beside which the defaults of its family hold. RequestError if files are
     missing or damaged, or ask for what is not supported."""
-    if family == "vocos":
+    if family == "vocos-checkpoint":
         return vocos_settings(folder)
     path = folder / CONFIG
     config = read_json(path)

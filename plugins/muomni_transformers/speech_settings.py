@@ -106,7 +106,7 @@ class HifiGanConfig(VocoderConfig):
 class VocosCheckpointConfig(VocoderConfig):
     """Sizes of a Vocos of its authors (arXiv:2306.00814); the defaults are those of vocos-mel-24khz."""
 
-    family: ClassVar[str] = "vocos"
+    family: ClassVar[str] = "vocos-checkpoint"
     sizes: ClassVar[tuple[str, ...]] = ("channels", "layers", "hidden")
 
     mel: MelConfig = Field(
