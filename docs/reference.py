@@ -18,7 +18,7 @@ from typer.models import ArgumentInfo
 from muomni_cli import api, testing
 from muomni_cli.commands.cli import build_cli
 from muomni_cli.conformance.runner import HOMES, checks_of
-from muomni_cli.contract import bundle, declarations, engine, models, speech
+from muomni_cli.contract import bundle, codecs, declarations, engine, models, speech
 from muomni_cli.recipe.settings import ChatSettings, DataSettings, TrainSettings
 from muomni_cli.registry.hookspecs import API_VERSION, DECLARES, HookSpecs
 from muomni_cli.registry.registry import describe_settings, get_registry
@@ -106,7 +106,7 @@ BUILT: dict[str, tuple[str, ...]] = {
     "tokenizer": ("Tokenizer",),
     "thinker": ("Thinker", "ThinkerOutput", "Cache"),
     "encoder": ("Encoder", "EncoderOutput", "Transcriber", "Responder", "Predictor", "PredictorModule", "Aligner"),
-    "codec": ("Codec", "CodeShape", "CodecRunner", "TensorStream"),
+    "codec": ("Codec", "WaveCodec", "CodeShape", "CodecRunner", "WaveCodecRunner", "TensorStream"),
     "talker": ("Talker", "SpeechGenerator", "VoiceSettings", "TextChunk"),
     "vocoder": ("Vocoder", "VocoderRunner"),
     "dataset": ("Dataset", "Document", "Message", "Conversation", "Example", "Media", "Synthesizer"),
@@ -277,7 +277,7 @@ def _default(field: Any) -> str:
 
 def _named(name: str) -> Any:
     """A name of the API, or a protocol of the contract."""
-    for module in (api, testing, models, speech, engine, bundle):
+    for module in (api, testing, models, speech, codecs, engine, bundle):
         if hasattr(module, name):
             return getattr(module, name)
     raise LookupError(name)

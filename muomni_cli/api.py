@@ -19,6 +19,7 @@ module.
 from __future__ import annotations
 
 from muomni_cli.contract.bundle import Graph, GraphFn, GraphInput, RowsGraph, RowsGraphFn
+from muomni_cli.contract.codecs import WaveCodec, is_waveform, sample_rate_of, samples_per_frame
 from muomni_cli.contract.data import (
     Conversation,
     Dataset,
@@ -70,6 +71,7 @@ from muomni_cli.contract.speech import (
     TextChunk,
     Vocoder,
     VoiceSettings,
+    require_mel,
 )
 from muomni_cli.contract.training import Batch, Callback, Loss, Objective, Sample, StageContext
 from muomni_cli.core import console, files, stopping
@@ -85,14 +87,14 @@ from muomni_cli.training.tracking import Tracker, TrackerConfig
 
 __all__ = [
     "Batch", "Cache", "Callback", "CallbackPart", "Capability", "CharSpan", "CheckSpec", "CodeShape", "Codec",
-    "CodecPart", "Conversation", "Dataset", "DatasetPart", "Depth", "Document", "Download", "Encoder",
-    "EncoderOutput", "EncoderPart", "EvalSample", "Evaluation", "Example", "ExampleData", "Examples",
-    "ExporterPart", "Factor", "FileMedia", "FrameSpan", "Graph", "GraphFn", "GraphInput", "Lockstep", "LockstepRow",
-    "Loss", "LossWeight", "Media", "MelConfig", "Message", "MetricResult", "MetricSet", "ModelFiles", "MuomniError",
-    "Objective", "OpenedRecipe", "Part", "PartConfig", "RecipeFile", "RemoteFile", "RequestError", "RowsGraph",
-    "RowsGraphFn", "RuntimePart", "Sample", "Sampler", "SliceMedia", "SpeechProgramPart", "StageContext", "Step",
-    "Talker", "TalkerPart", "TextChunk", "Thinker", "ThinkerOutput", "ThinkerPart", "Tokenizer", "TokenizerPart",
-    "Tracker", "TrackerConfig", "Vocoder", "VocoderPart", "VoiceSettings", "Width", "Word", "console",
-    "cut_sentences", "expand_path", "files", "hookimpl", "open_recipe", "speech_programs", "split", "stopping",
-    "subtitles", "utf8_lines",
+    "CodecPart", "Conversation", "Dataset", "DatasetPart", "Depth", "Document", "Download", "Encoder", "EncoderOutput",
+    "EncoderPart", "EvalSample", "Evaluation", "Example", "ExampleData", "Examples", "ExporterPart", "Factor",
+    "FileMedia", "FrameSpan", "Graph", "GraphFn", "GraphInput", "Lockstep", "LockstepRow", "Loss", "LossWeight",
+    "Media", "MelConfig", "Message", "MetricResult", "MetricSet", "ModelFiles", "MuomniError", "Objective",
+    "OpenedRecipe", "Part", "PartConfig", "RecipeFile", "RemoteFile", "RequestError", "RowsGraph", "RowsGraphFn",
+    "RuntimePart", "Sample", "Sampler", "SliceMedia", "SpeechProgramPart", "StageContext", "Step", "Talker",
+    "TalkerPart", "TextChunk", "Thinker", "ThinkerOutput", "ThinkerPart", "Tokenizer", "TokenizerPart", "Tracker",
+    "TrackerConfig", "Vocoder", "VocoderPart", "VoiceSettings", "WaveCodec", "Width", "Word", "console",
+    "cut_sentences", "expand_path", "files", "hookimpl", "is_waveform", "open_recipe", "require_mel", "sample_rate_of",
+    "samples_per_frame", "speech_programs", "split", "stopping", "subtitles", "utf8_lines",
 ]  # fmt: skip

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from muomni_cli.api import MuomniError, RequestError
+from muomni_cli.models.locate import makes_samples
 from muomni_cli.voice.synthesis import codes_to_audio
 from muomni_onnx import golden
 from muomni_onnx.bundle import BundleManifest, open_bundle
@@ -21,6 +22,7 @@ from muomni_onnx.runtime import OnnxModel
 from muomni_onnx.sessions import GraphSession, fetch
 
 THINKER = "thinker"
+SAMPLES = 1e-3  # allowed difference of samples of a codec of waveforms, full scale 1
 FURTHER = 0.05  # allowed relative increase of the samples' distance from their mel, where samples cannot be compared
 
 
@@ -134,7 +136,12 @@ def _answers(bundle: OnnxModel, saved: Reference) -> Iterator[Checked]:
         spoken = [one.values for one in golden.golden_codes(bundle.talker(), width)] or [np.zeros((0, 1), np.int64)]
         yield _choices(bundle, "talker", "greedy code frames", np.concatenate(spoken), np.concatenate(sentences))
     codes, mel, samples = (saved.get(f"sound/{name}") for name in ("codes", "mel", "samples"))
-    if codes is not None and mel is not None and samples is not None:
+    if codes is not None and samples is not None and makes_samples(bundle.parts["codec"]):
+        sound = golden.sounded(codes_to_audio(bundle), codes.astype(np.int64))
+        rounded = _rounded(bundle, "codec")
+        precision, allowed = ("rounded", float("inf")) if rounded else ("fp32", SAMPLES)
+        yield Checked("codec", "samples", precision, absolute(samples, sound), allowed)
+    elif codes is not None and mel is not None and samples is not None:
         yield _sound(bundle, codes.astype(np.int64), mel, samples)
 
 

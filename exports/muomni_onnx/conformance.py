@@ -106,10 +106,10 @@ def runner(subject: PartUnderTest, sessions: Mapping[str, GraphFn], **arguments:
 
 
 def _codes(subject: PartUnderTest, sessions: Mapping[str, GraphFn]) -> Sequence[Number]:
-    """Codes to log-mel, streamed, one row at a time."""
+    """Codes to log-mel, or to samples, streamed, one row at a time."""
     import torch
 
-    from muomni_cli.conformance.codecs import codes_of
+    from muomni_cli.conformance.codecs import codes_of, sound_of
     from muomni_cli.conformance.modules import same
     from muomni_onnx.golden import sounded
 
@@ -118,7 +118,7 @@ def _codes(subject: PartUnderTest, sessions: Mapping[str, GraphFn]) -> Sequence[
     stream = runner(subject, sessions).stream()
     made = [torch.from_numpy(sounded(stream, row.numpy(), 3)) for row in codes]
     with torch.no_grad():
-        wanted = codec.expand(codec.decode(codes))
+        wanted = sound_of(codec, codes)
     return [same(made, wanted.unbind(0), [f"row {row}" for row in range(len(made))])]
 
 

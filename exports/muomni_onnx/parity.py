@@ -13,8 +13,10 @@ import torch
 from numpy.typing import NDArray
 
 from muomni_cli.api import Codec, Graph, Vocoder
-from muomni_cli.audio.mel import decode_codes
+from muomni_cli.audio.mel import codes_to_samples, decode_codes
+from muomni_cli.contract.codecs import WaveCodec
 from muomni_cli.generation.torch_backend import TorchBackend
+from muomni_cli.models.locate import makes_samples
 from muomni_cli.models.torch_engine import TorchCodec, TorchVocoder
 from muomni_cli.runs.run import open_entry
 from muomni_cli.voice.synthesis import Chain, codes_to_audio
@@ -210,12 +212,16 @@ def answer(
     if "talker" in runnable:
         notify(f"comparing {golden.FRAMES} greedy code frames")
         codes = _codes(runnable["talker"], bundle, wholes, saved)
-    if "codec" in runnable and "vocoder" in runnable:
+    alone = "codec" in runnable and makes_samples(runnable["codec"].entry)
+    if "codec" in runnable and ("vocoder" in runnable or alone):
         notify("comparing what they sound like")
         codec = cast("Codec", runnable["codec"].module)
         if not len(codes):
             codes = np.random.default_rng(0).integers(0, codec.codebook_size, (golden.FRAMES, codec.codebooks))
-        wholes += _sounds(codec, cast("Vocoder", runnable["vocoder"].module), bundle, codes, saved)
+        if alone:
+            wholes.append(_samples(cast("WaveCodec", codec), bundle, codes, saved))
+        else:
+            wholes += _sounds(codec, cast("Vocoder", runnable["vocoder"].module), bundle, codes, saved)
     return wholes, saved
 
 
@@ -242,6 +248,17 @@ def _codes(
     wholes.append(EndToEndCheck("greedy code frames", ("talker",), equal, asked))
     saved |= {f"codes/{number}": one.values.astype(np.int32) for number, one in enumerate(ours)}
     return np.concatenate([one.values for one in theirs]) if theirs else np.zeros((0, 1), np.int64)
+
+
+def _samples(
+    codec: WaveCodec, bundle: OnnxModel, codes: NDArray[np.int64], saved: dict[str, NDArray[Any]]
+) -> EndToEndCheck:
+    """What a codec of waveforms makes of codes, as a stream."""
+    few, stream = codes[:SAVED], codes_to_audio(bundle)
+    saved |= {"sound/codes": few.astype(np.int32), "sound/samples": golden.sounded(stream, few)}
+    wanted = codes_to_samples(codec, None, codes, torch.device("cpu"))
+    error = absolute(golden.sounded(stream, codes), wanted)
+    return EndToEndCheck("samples", ("codec",), error=error, allowed=SAMPLES)
 
 
 def _sounds(

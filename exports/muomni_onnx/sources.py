@@ -14,7 +14,7 @@ import torch
 from muomni_cli.api import EncoderPart, Graph, RequestError, VocoderPart
 from muomni_cli.core.files import RUNS
 from muomni_cli.models.engines import ANY_TRAINED, OMNI
-from muomni_cli.models.locate import resolve_model
+from muomni_cli.models.locate import makes_samples, resolve_model
 from muomni_cli.models.run_engine import RunEngine, untrained_vocoder
 from muomni_cli.models.torch_engine import TorchEngine
 from muomni_cli.models.untrained_engine import SPEECH, recipe_engine, tokenizer_for
@@ -117,7 +117,7 @@ def model_of(trained: Trained, *, partial: bool = False) -> Model:
         if part := _own_encoder(engine, stage, parts.get(stage)):
             parts[part.name] = part
     parts |= {part.name: part for part in _speech(engine, engine.checkpoint)}
-    if "codec" in parts and VocoderPart.kind not in parts:
+    if "codec" in parts and VocoderPart.kind not in parts and not makes_samples(parts["codec"].entry):
         parts |= _ready_vocoder(engine, needed="talker" in parts and not partial)
     if not parts:
         raise RequestError(f"run {run.root} has trained nothing yet", f"train it: muomni train all {run.recipe_path}")

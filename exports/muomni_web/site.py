@@ -75,6 +75,8 @@ def require_runnable(manifest: Mapping[str, Any]) -> None:
     for name, part in manifest["parts"].items():
         if part["kind"] != "thinker" and part["use"] not in known.get(part["kind"], ()):
             raise RequestError(f"{name}: a site cannot run the {part['kind']} {part['use']!r}", ELSEWHERE)
+        if part.get("mel", {}).get("log", "ln") != "ln":
+            raise RequestError(f"{name}: a site cannot make sound of a log-mel in powers of ten", ELSEWHERE)
     chat = manifest["chat"]
     if manifest["tokenizer"] is not None and chat.get("template") == "own":
         raise RequestError("a site cannot run a chat template in Jinja", 'set chat.template="plain" and export again')

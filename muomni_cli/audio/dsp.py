@@ -13,6 +13,7 @@ import math
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -126,32 +127,58 @@ def _filters(rate: int, target: int) -> tuple[NDArray[np.float64], int, int]:
 
 
 def mel_filters(config: MelSettings) -> NDArray[np.float64]:
-    """(K,F) triangles, evenly spaced on the HTK mel scale, 2595 log10(1 + f / 700), peak 1. RequestError if one is
-    narrower than a bin."""
-    low, high = (2595 * math.log10(1 + f / 700) for f in (config.f_min, config.top))
-    edges = 700 * (10 ** (np.linspace(low, high, config.n_mels + 2) / 2595) - 1)
+    """(K,F) triangles, evenly spaced on a mel scale: HTK's, 2595 log10(1 + f / 700), with peak 1, or Slaney's, linear
+    up to 1 kHz, with area 1 Hz. RequestError if one is narrower than a bin."""
+    slaney = config.filters == "slaney"
+    edges = (_slaney_edges if slaney else _htk_edges)(config.f_min, config.top, config.n_mels + 2)
     frequencies = np.linspace(0, config.sample_rate / 2, config.n_fft // 2 + 1)[:, None]
     rising = (frequencies - edges[:-2]) / (edges[1:-1] - edges[:-2])
     falling = (edges[2:] - frequencies) / (edges[2:] - edges[1:-1])
-    filters = np.maximum(0, np.minimum(rising, falling))
+    filters: NDArray[np.float64] = np.maximum(0, np.minimum(rising, falling))
     if empty := int((filters.sum(0) == 0).sum()):
         raise RequestError(
             f"{empty} of {config.n_mels} mel filters are narrower than an FFT bin, and always zero",
             f"set n_mels below {config.n_mels}, or n_fft above {config.n_fft}",
         )
-    return filters
+    return filters * (2 / (edges[2:] - edges[:-2])) if slaney else filters
+
+
+def _htk_edges(low: float, high: float, count: int) -> NDArray[np.float64]:
+    first, last = (2595 * math.log10(1 + f / 700) for f in (low, high))
+    edges: NDArray[np.float64] = 700 * (10 ** (np.linspace(first, last, count) / 2595) - 1)
+    return edges
+
+
+def _slaney_edges(low: float, high: float, count: int) -> NDArray[np.float64]:
+    """Slaney, Auditory Toolbox, 1998: 200/3 Hz a mel up to 1 kHz, then 27 mels for each factor of 6.4."""
+    bend, linear, growth = 15.0, 200 / 3, math.log(6.4) / 27
+    first, last = (f / linear if f < 1000 else bend + math.log(f / 1000) / growth for f in (low, high))
+    mels = np.linspace(first, last, count)
+    edges: NDArray[np.float64] = np.where(mels < bend, mels * linear, 1000 * np.exp((mels - bend) * growth))
+    return edges
 
 
 def log_mel(wave: NDArray[np.floating], config: MelSettings) -> NDArray[np.float32]:
     """(N,) samples -> (T,F) log-mel, T = N // hop."""
     split = config.window // 2
-    padded = np.pad(wave.astype(np.float64), split)
+    samples = wave.astype(np.float64)
+    if config.padding == "reflect" and len(wave):
+        padded = samples[reflected(np.arange(-split, len(wave) + split), len(wave))]
+    else:
+        padded = np.pad(samples, split)
     frames = sliding_window_view(padded, 2 * split)[:: config.hop][: len(wave) // config.hop]
     hann = 0.5 - 0.5 * np.cos(2 * math.pi / config.window * np.arange(config.window))
     spectrum = np.fft.rfft(frames * hann, n=config.n_fft)
     power = spectrum.real**2 + spectrum.imag**2
-    mel: NDArray[np.float32] = np.log(power @ mel_filters(config) + config.mel_floor).astype(np.float32)
+    sums = (power if config.spectrum == "power" else np.sqrt(power)) @ mel_filters(config)
+    floored = np.maximum(sums, config.mel_floor) if config.mel_clip else sums + config.mel_floor
+    mel: NDArray[np.float32] = (np.log10 if config.log == "log10" else np.log)(floored).astype(np.float32)
     return mel
+
+
+def reflected(places: Any, count: Any) -> Any:
+    """Places outside of 0 to ``count`` - 1 mirrored at the ends; at the other end, those that are still outside."""
+    return (count - 1 - abs(count - 1 - abs(places))).clip(0)
 
 
 def whole_frames(wave: NDArray[np.floating], step: int) -> NDArray[np.float32]:

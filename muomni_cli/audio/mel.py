@@ -1,7 +1,8 @@
 """Waveform to log-mel in PyTorch, and to and from codes through any codec and vocoder.
 
 The mel of frame t is ``log(power + mel_floor)`` in nats, where ``power`` is the triangular filter's (HTK mel scale) sum
-of squared magnitudes of a Hann window around sample ``t * hop``. A full-scale sine reaches about 10 in its bin; digital
+of squared magnitudes of a Hann window around sample ``t * hop``; other conventions, which vocoders of others were
+trained with, are settings. A full-scale sine reaches about 10 in its bin; digital
 silence is ``log(mel_floor)``, -11.5 by default: the floor is above the rounding noise of 16-bit files, so that a sound
 has one spectrogram in every file format.
 
@@ -15,6 +16,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -22,7 +25,9 @@ import torch.nn.functional as F  # noqa: N812
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from muomni_cli.audio.dsp import mel_filters
+from muomni_cli.audio.context_stream import ContextStream
+from muomni_cli.audio.dsp import mel_filters, reflected
+from muomni_cli.contract.codecs import WaveCodec, is_waveform, samples_per_frame
 from muomni_cli.contract.speech import Codec, MelSettings, Vocoder
 
 
@@ -66,6 +71,8 @@ class LogMel(nn.Module):
     def __init__(self, config: MelSettings) -> None:
         super().__init__()
         self.hop, self.split, self.n_fft, self.floor = config.hop, config.window // 2, config.n_fft, config.mel_floor
+        self.clips, self.magnitude = config.mel_clip, config.spectrum == "magnitude"
+        self.decimal, self.reflects = config.log == "log10", config.padding == "reflect"
         window = torch.hann_window(config.window, dtype=torch.float64)
         self.waves = Waves(self.n_fft, self.split)  # at the samples after the center
         for name, value in {"window": window, "filters": torch.from_numpy(mel_filters(config))}.items():
@@ -78,11 +85,17 @@ class LogMel(nn.Module):
                 return self.forward(waves)
         frames = self.frames(waves.float())
         power = self.power_of_products(frames) if torch.compiler.is_exporting() else self.power(frames)
-        return torch.log(power @ self.filters + self.floor)
+        sums = (power.sqrt() if self.magnitude else power) @ self.filters
+        floored = sums.clamp(min=self.floor) if self.clips else sums + self.floor
+        return torch.log10(floored) if self.decimal else torch.log(floored)
 
     def frames(self, waves: Tensor) -> Tensor:
-        """(B,N) -> (B,T,window): the zero-padded windows around every hop-th sample."""
-        padded = F.pad(waves, (self.split, self.split))
+        """(B,N) -> (B,T,window): the padded windows around every hop-th sample."""
+        count = waves.shape[1]
+        if self.reflects and count:
+            padded = waves[:, reflected(torch.arange(-self.split, count + self.split, device=waves.device), count)]
+        else:
+            padded = F.pad(waves, (self.split, self.split))
         return padded.unfold(1, 2 * self.split, self.hop)[:, : waves.shape[1] // self.hop]
 
     def power(self, frames: Tensor) -> Tensor:
@@ -104,18 +117,20 @@ class LogMel(nn.Module):
 
 
 @torch.inference_mode()
-def encode_waves(codec: Codec, waves: Sequence[NDArray[np.float32]]) -> list[NDArray[np.uint16]]:
+def encode_waves(codec: Codec | WaveCodec, waves: Sequence[NDArray[np.float32]]) -> list[NDArray[np.uint16]]:
     """(N,) samples each -> (T,Q) codes each, T whole code frames, the last one padded with silence."""
     if not waves:
         return []
-    mel = codec.mel
-    step = codec.frame * mel.hop
+    module: Any = codec
+    step = samples_per_frame(codec)
     frames = [-(-wave.size // step) for wave in waves]
     padded = torch.zeros(len(waves), max(frames) * step)
     for row, wave in zip(padded, waves, strict=True):
         row[: wave.size] = torch.from_numpy(np.array(wave, np.float32))
-    device = next(codec.parameters()).device  # type: ignore[attr-defined]
-    codes = codec.encode(codec.windows(LogMel(mel).to(device)(padded.to(device)))).cpu().numpy()
+    device = next(module.parameters()).device
+    padded = padded.to(device)
+    given = padded if is_waveform(codec) else module.windows(LogMel(module.mel).to(device)(padded))
+    codes = codec.encode(given).cpu().numpy()
     return [row[:count].astype(np.uint16) for row, count in zip(codes, frames, strict=True)]
 
 
@@ -133,3 +148,24 @@ def to_samples(vocoder: Vocoder, mel: NDArray[np.float32], device: torch.device)
     """(M,F) log-mel -> (N,) samples."""
     wave: NDArray[np.float32] = vocoder(torch.from_numpy(mel)[None].to(device))[0].float().cpu().numpy()
     return wave
+
+
+def codes_to_samples(
+    codec: Codec | WaveCodec, vocoder: Vocoder | None, codes: NDArray[np.integer], device: torch.device
+) -> NDArray[np.float32]:
+    """(T,Q) codes -> (N,) samples, by a codec of waveforms alone, or else by the vocoder too."""
+    if not is_waveform(codec):
+        assert vocoder is not None, "a log-mel needs one"
+        return to_samples(vocoder, decode_codes(cast("Codec", codec), codes), device)
+    rows = torch.from_numpy(codes.astype(np.int64))[None].to(device)
+    with torch.inference_mode():
+        wave: NDArray[np.float32] = codec.decode(rows)[0].float().cpu().numpy()
+    return wave
+
+
+def wave_stream(codec: WaveCodec, batch: int = 1) -> ContextStream:
+    """A codec of waveforms for chunks of (B,T,Q) codes -> samples. It keeps no state: each block is decoded with all
+    codes before it, and blocks double in size, so that each code is decoded three times at most."""
+    nothing = next(codec.parameters()).new_zeros(batch, 0)  # type: ignore[attr-defined]
+    join = partial(torch.cat, dim=1)
+    return ContextStream(codec.decode, codec.frame, before=None, after=0, most=None, nothing=nothing, join=join)

@@ -170,7 +170,7 @@ def _try(jobs: list[Job], *, one: bool, json: bool) -> None:
     from muomni_cli.training.dry_run import sum_of
     from muomni_cli.training.stages import try_stages
 
-    tried = try_stages([job for job in jobs if one or job.stage != "tokenizer"])
+    tried = try_stages([job for job in jobs if one or (job.stage != "tokenizer" and not job.borrows)])
     if json:
         print_json(tried[0].as_json() if one else [each.as_json() for each in tried])
     else:

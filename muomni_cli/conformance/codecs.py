@@ -6,14 +6,18 @@ Shapes: B batch, T code frames, M mel frames, F mel bins, Q codebooks, K codes.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from muomni_cli.audio.mel import wave_stream
 from muomni_cli.conformance.common import SEED
 from muomni_cli.conformance.modules import log_mel, require_shape, same, streamed
 from muomni_cli.contract.checks import Check, Number, PartUnderTest, check_that
+from muomni_cli.contract.codecs import is_waveform
+from muomni_cli.contract.declarations import CodecPart
 
 FRAMES = 9  # code frames per input
 
@@ -29,31 +33,60 @@ def codes_of(codec: Any) -> Tensor:
     return torch.randint(0, codec.codebook_size, (2, FRAMES, codec.codebooks), generator=random)
 
 
+def given_of(codec: Any) -> Tensor:
+    """What is encoded: (B,M,F) log-mel, or (B,N) samples of a codec of waveforms."""
+    if not is_waveform(codec):
+        return mel_of(codec)
+    return torch.randn(2, FRAMES * codec.frame, generator=torch.Generator().manual_seed(SEED)) * 0.1
+
+
+def encoded(codec: Any, given: Tensor) -> Tensor:
+    """:func:`given_of` -> (B,T,Q) codes."""
+    codes: Tensor = codec.encode(given if is_waveform(codec) else codec.windows(given))
+    return codes
+
+
+def sound_of(codec: Any, codes: Tensor) -> Tensor:
+    """(B,T,Q) codes -> (B,M,F) log-mel, or (B,N) samples of a codec of waveforms."""
+    made: Tensor = codec.decode(codes)
+    return made if is_waveform(codec) else codec.expand(made)
+
+
 def outputs(subject: PartUnderTest, module: Any) -> list[Tensor]:  # noqa: ARG001 - same signature for every kind
-    return [module.encode(module.windows(mel_of(module))), module.expand(module.decode(codes_of(module)))]
+    return [encoded(module, given_of(module)), sound_of(module, codes_of(module))]
 
 
 @torch.no_grad()
 def shapes(subject: PartUnderTest) -> Sequence[Number]:
-    codec = subject.lively
-    mel, codes, bins = mel_of(codec), codes_of(codec), codec.mel.n_mels
-    frames = codec.windows(mel)
-    require_shape(frames, (2, FRAMES, bins), "windows")
-    made = codec.encode(frames)
+    codec, part = subject.lively, subject.part
+    assert isinstance(part, CodecPart), "a check of codecs"
+    check_that(is_waveform(codec) == part.waveform, f"waveform is {part.waveform}, and it has {_mel_or_none(codec)}")
+    given, codes = given_of(codec), codes_of(codec)
+    made = encoded(codec, given)
     require_shape(made, (2, FRAMES, codec.codebooks), "codes")
     check_that(made.dtype == torch.int64, f"codes are {made.dtype}, not int64")
+    if part.waveform:
+        require_shape(codec.decode(codes), given.shape, "samples")
+        return [Number("samples per code frame", codec.frame)]
+    require_shape(codec.windows(given), (2, FRAMES, codec.mel.n_mels), "windows")
     back = codec.decode(codes)
-    require_shape(back, (2, FRAMES, bins), "decoded frames")
-    require_shape(codec.expand(back), mel.shape, "log-mel of decoded frames")
+    require_shape(back, (2, FRAMES, codec.mel.n_mels), "decoded frames")
+    require_shape(codec.expand(back), given.shape, "log-mel of decoded frames")
     return [Number("mel frames per code frame", codec.frame)]
+
+
+def _mel_or_none(codec: Any) -> str:
+    return "no log-mel" if is_waveform(codec) else "a log-mel"
 
 
 @torch.no_grad()
 def in_range(subject: PartUnderTest) -> Sequence[Number]:
-    codec = subject.lively
-    mel = mel_of(codec)
-    sounds = torch.cat([mel, mel + 8, mel - 8, torch.full_like(mel, float(torch.tensor(codec.mel.mel_floor).log()))])
-    codes = codec.encode(codec.windows(sounds))
+    codec, given = subject.lively, given_of(subject.lively)
+    if is_waveform(codec):
+        sounds = torch.cat([given, 10 * given, 0.01 * given, torch.zeros_like(given)])
+    else:
+        sounds = torch.cat([given, given + 8, given - 8, torch.full_like(given, codec.mel.silent_level)])
+    codes = encoded(codec, sounds)
     check_that(int(codes.min()) >= 0, f"the code {int(codes.min())} is below 0")
     return [Number("largest code", int(codes.max()), codec.codebook_size - 1)]
 
@@ -61,29 +94,37 @@ def in_range(subject: PartUnderTest) -> Sequence[Number]:
 @torch.no_grad()
 def batch(subject: PartUnderTest) -> Sequence[Number]:
     codec = subject.lively
-    mel, codes = mel_of(codec), codes_of(codec)
-    frames, sound = codec.windows(mel), codec.expand(codec.decode(codes))
+    given, codes = given_of(codec), codes_of(codec)
+    read = encoded if is_waveform(codec) else _windows  # codes of log-mel may differ by rounding
+    frames, sound = read(codec, given), sound_of(codec, codes)
     made, wanted, where = [], [], []
-    for row in range(len(mel)):
+    for row in range(len(given)):
         one = slice(row, row + 1)
         made += [frames[one], sound[one]]
-        wanted += [codec.windows(mel[one]), codec.expand(codec.decode(codes[one]))]
-        where += [f"windows, row {row}", f"log-mel, row {row}"]
+        wanted += [read(codec, given[one]), sound_of(codec, codes[one])]
+        where += [f"what is read, row {row}", f"what is made, row {row}"]
     return [same(made, wanted, where)]
+
+
+def _windows(codec: Any, mel: Tensor) -> Tensor:
+    frames: Tensor = codec.windows(mel)
+    return frames
 
 
 @torch.no_grad()
 def streams(subject: PartUnderTest) -> Sequence[Number]:
-    codec = subject.lively
-    frames = codec.decode(codes_of(codec))
-    return [streamed(codec, frames, codec.expand(frames))]
+    codec, codes = subject.lively, codes_of(subject.lively)
+    if is_waveform(codec):
+        return [streamed(partial(wave_stream, codec), codes, codec.decode(codes))]
+    frames = codec.decode(codes)
+    return [streamed(codec.stream, frames, codec.expand(frames))]
 
 
 CHECKS = (
-    Check(name="shapes", doc="windows (B,T,F), codes (B,T,Q), decoded frames (B,T,F), log-mel (B,frame*T,F)",
+    Check(name="shapes", doc="codes (B,T,Q); windows and frames (B,T,F), log-mel (B,frame*T,F), or samples (B,frame*T)",
         run=shapes, depends_on=("builds",)),
     Check(name="range", doc="codes are from 0 to K - 1 for any input", run=in_range, depends_on=("shapes",)),
     Check(name="batch", doc="a batch gives the same output as its rows one by one", run=batch, depends_on=("repeats",)),
-    Check(name="streams", doc="streaming log-mel, joined, equals that of the whole sequence", run=streams,
+    Check(name="streams", doc="streaming output, joined, equals that of the whole sequence", run=streams,
         depends_on=("repeats",)),
 )  # fmt: skip

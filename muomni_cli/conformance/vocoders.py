@@ -41,7 +41,7 @@ def batch(subject: PartUnderTest) -> Sequence[Number]:
 @torch.no_grad()
 def streams(subject: PartUnderTest) -> Sequence[Number]:
     mel = log_mel(MEL, FRAMES)
-    return [streamed(subject.lively, mel, subject.lively(mel))]
+    return [streamed(subject.lively.stream, mel, subject.lively(mel))]
 
 
 CHECKS = (

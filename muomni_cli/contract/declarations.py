@@ -85,6 +85,11 @@ class Part:
     capabilities: frozenset[Capability] | set[Capability] = frozenset()
     test_config: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def borrowed(self) -> bool:
+        """Whether its weights come from elsewhere and nothing here trains them."""
+        return self.objective is None and self.pretrained is not None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenizerPart(Part):
@@ -174,13 +179,19 @@ class CodecPart(Part):
 
     ``read(config, file: BinaryIO, name: str) -> (N,) samples`` and ``cache_fields`` as for :class:`EncoderPart`, at the
     sample rate of its mel; all speech stages read ``[[data.speech]]`` with it. ``objective(module: Codec, context:
-    StageContext) -> Objective`` trains it; the objective's module is the codec. ``runner(config, graphs) ->
+    StageContext) -> Objective`` trains it; the objective's module is the codec. The stage of a codec with
+    ``pretrained`` and without an objective takes the weights that its config names. ``runner(config, graphs) ->
     CodecRunner``.
+
+    Args:
+        waveform: it is a :class:`muomni_cli.contract.codecs.WaveCodec`: it reads and makes samples itself, a model
+            needs no vocoder, and ``runner`` gives a :class:`muomni_cli.contract.codecs.WaveCodecRunner`.
     """
 
     kind: ClassVar[str] = "codec"
     read: str
     cache_fields: frozenset[str] | None = None
+    waveform: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,7 +199,9 @@ class VocoderPart(Part):
     """``build(config, mel: MelConfig) -> Vocoder`` for the mel of a codec.
 
     ``objective(module: Vocoder, context: StageContext) -> Objective`` trains it; the objective's module holds the
-    vocoder as ``vocoder``. Without an objective it needs no training. ``runner(config, graphs, mel: MelConfig) ->
+    vocoder as ``vocoder``. Without an objective it needs no training; with ``pretrained`` in place of one, its stage
+    takes the weights that its config names. A config with a field ``mel`` (a :class:`MelConfig`) is of a vocoder for
+    that log-mel alone: a recipe whose codec has another one is refused. ``runner(config, graphs, mel: MelConfig) ->
     VocoderRunner``.
     """
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from muomni_cli.contract.codecs import WaveCodecRunner
     from muomni_cli.contract.models import Backend, Predictor, Tokenizer, Transcriber
     from muomni_cli.contract.speech import CodecRunner, SpeechGenerator, VocoderRunner
 
@@ -109,7 +110,7 @@ class Engine(Protocol):
     def voice_models(self) -> Mapping[str, Engine]:
         """Voices that were added to the model, each with a Talker, codec and vocoder of its own, by name."""
 
-    def codec(self) -> CodecRunner:
+    def codec(self) -> CodecRunner | WaveCodecRunner:
         """The codec. RequestError if there is none."""
 
     @property

@@ -6,9 +6,11 @@ T code frames, M mel frames, N samples, F mel bins, Q codebooks, K codebook size
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
 from pydantic import Field, model_validator
 
@@ -50,6 +52,16 @@ class MelSettings(Protocol):
     def top(self) -> float: ...
     @property
     def mel_floor(self) -> float: ...
+    @property
+    def mel_clip(self) -> bool: ...
+    @property
+    def spectrum(self) -> str: ...
+    @property
+    def filters(self) -> str: ...
+    @property
+    def log(self) -> str: ...
+    @property
+    def padding(self) -> str: ...
 
 
 class ReadSettings(Protocol):
@@ -78,6 +90,25 @@ class MelConfig(PartConfig):
     mel_floor: Factor = Field(
         1e-5, description="added to the power before the logarithm: what is quieter counts as silence"
     )
+    mel_clip: bool = Field(
+        False, description="whether mel_floor is the least value before the logarithm, and is not added to others"
+    )
+    spectrum: Literal["power", "magnitude"] = Field("power", description="what the mel filters add up")
+    filters: Literal["htk", "slaney"] = Field(
+        "htk", description="mel filters: on the HTK mel scale with peak 1, or on Slaney's with equal areas"
+    )
+    log: Literal["ln", "log10"] = Field("ln", description="logarithm: natural, or to the base 10")
+    padding: Literal["zeros", "reflect"] = Field("zeros", description="what lies beyond both ends of a sound")
+
+    @property
+    def silent_level(self) -> float:
+        """The log-mel of digital silence."""
+        return math.log10(self.mel_floor) if self.log == "log10" else math.log(self.mel_floor)
+
+    def unlike(self, other: MelConfig) -> list[str]:
+        """Names of the settings in which two log-mels differ."""
+        differ = [name for name in MelConfig.model_fields if getattr(self, name) != getattr(other, name)]
+        return [name for name in differ if name != "f_max" or self.top != other.top]
 
     @property
     def top(self) -> float:
@@ -106,6 +137,24 @@ class MelConfig(PartConfig):
                 f"{settings.sample_rate / 2:g} Hz"
             )
         return ""
+
+
+def require_mel(vocoder: str, own: MelConfig, given: MelConfig) -> None:
+    """RequestError if a vocoder that was trained on the log-mel ``own`` is to be used with another one."""
+    if mistake := mel_mistake(vocoder, own, given):
+        raise RequestError(*mistake)
+
+
+def mel_mistake(vocoder: str, own: MelConfig, given: MelConfig) -> tuple[str, str] | None:
+    """What is wrong with a codec's log-mel ``given`` for a vocoder that was trained on ``own``, and what to do; None if
+    nothing is."""
+    if not (names := own.unlike(given)):
+        return None
+    differ = ", ".join(f"{name} {getattr(given, name)} instead of {getattr(own, name)}" for name in names)
+    wanted = ", ".join(f"{name} = {json.dumps(own.top if name == 'f_max' else getattr(own, name))}" for name in names)
+    return f"the vocoder {vocoder} was trained on another log-mel than the codec's: {differ}", (
+        f"set in the codec's table mel: {wanted}"
+    )
 
 
 def most_frames(tokens: int, letters: int = 0, speed: float = 1.0) -> int:

@@ -64,8 +64,8 @@ class StageContext(Protocol):
         RequestError: missing data."""
 
     def codec(self) -> Codec:
-        """The run's trained codec, frozen, in evaluation mode on this stage's device. Raises RequestError: it is not
-        trained; names the command."""
+        """The run's trained codec, or :class:`muomni_cli.contract.codecs.WaveCodec`, frozen, in evaluation mode on this
+        stage's device. Raises RequestError: it is not trained; names the command."""
 
     def vocoder(self) -> Vocoder | None:
         """The run's vocoder likewise, if it is trained or needs no training."""

@@ -20,6 +20,7 @@ from muomni_cli.runs.run import open_entry
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from muomni_cli.contract.codecs import WaveCodecRunner
     from muomni_cli.contract.engine import Engine
     from muomni_cli.contract.speech import ArrayStream, Codec, CodecRunner
     from muomni_cli.data.split import Split
@@ -91,7 +92,7 @@ def missing(engine: Engine, recipe: Recipe, stage: str, absent: str = "is not tr
     return "" if CODEC in engine.parts else f"needs the codec, which {absent}"
 
 
-def any_codec(engine: Engine, recipe: Recipe) -> CodecRunner | Codec:
+def any_codec(engine: Engine, recipe: Recipe) -> CodecRunner | WaveCodecRunner | Codec:
     """The trained codec, else the recipe's, for its sizes. RequestError if there is neither."""
     if CODEC in engine.parts:
         return engine.codec()

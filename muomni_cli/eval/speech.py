@@ -6,14 +6,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from muomni_cli.audio.dsp import log_mel, whole_frames
+from muomni_cli.contract.codecs import is_waveform, sample_rate_of, samples_per_frame
 from muomni_cli.contract.metrics import EvalSample, MetricResult
-from muomni_cli.contract.speech import TextChunk
+from muomni_cli.contract.speech import CodecRunner, MelConfig, TextChunk
 from muomni_cli.core.errors import RequestError
 from muomni_cli.core.html_page import wav
 from muomni_cli.core.interval import bootstrap
@@ -108,7 +109,7 @@ class SpeechEvaluation:
             learned = [rest.texts[row] for row in _of_source(rest, number)]
             rng = np.random.default_rng(0)
             others = [texts[place] for texts in (left, learned) for place in rng.permutation(len(texts)).tolist()]
-            rate = self._codec.mel.sample_rate
+            rate = sample_rate_of(self._codec)
             self._sentences.append(Sentences(task, examples, chosen, others, rate, context.progress))
 
     def of(self, stage: str) -> Iterator[MetricResult]:
@@ -164,7 +165,7 @@ class SpeechEvaluation:
     def _hop_bend(self, stage: str, sentences: Sentences, waves: Sequence[Wave]) -> Iterator[MetricResult]:
         """See :func:`hop_bend`; the topline is that of the original recordings. The interval is that of the place which
         bends most."""
-        hop = self._codec.mel.hop
+        hop = self._log_mel.hop
         profiles = [(hop_profile(wave, hop), key) for wave, key in zip(waves, sentences.keys, strict=True)]
         heard = [(profile, key) for profile, key in profiles if profile.any()]
         value = hop_bend([profile for profile, _ in heard])
@@ -198,7 +199,13 @@ class SpeechEvaluation:
         if sentences.task not in self._resynthesized:
             codec = self._engine.codec()
             codes = [codec.encode(wave) for wave in sentences.waves]
-            mels = [streamed(codec.stream(), one) for one in codes]
+            made = [streamed(codec.stream(), one) for one in codes]
+            if is_waveform(codec):
+                waves = [one[: wave.size] for one, wave in zip(made, sentences.waves, strict=True)]
+                mels = [self._mel(wave) for wave in waves]
+                self._resynthesized[sentences.task] = Resynthesized(codes, mels, sentences.wer(waves))
+                return self._resynthesized[sentences.task]
+            mels = made
             vocoder = any_vocoder(self._engine, self._recipe) if sentences.evaluator else None
             if vocoder is None and sentences.evaluator:
                 self._context.progress(NO_VOCODER_MESSAGE)
@@ -216,9 +223,14 @@ class SpeechEvaluation:
         return [float(np.abs(self._mel(wave) - mel).mean()) for wave, mel in zip(waves, mels, strict=True)]
 
     def _mel(self, wave: Wave) -> NDArray[np.float32]:
-        """(N,) samples -> (M,F) log-mel of the codec, padded with silence to whole code frames."""
-        mel = self._codec.mel
-        return log_mel(whole_frames(wave, self._codec.frame * mel.hop), mel)
+        """(N,) samples -> (M,F) log-mel, padded with silence to whole code frames."""
+        return log_mel(whole_frames(wave, samples_per_frame(self._codec)), self._log_mel)
+
+    @cached_property
+    def _log_mel(self) -> MelConfig:
+        """The codec's, or the usual one at the rate of a codec of waveforms."""
+        rate = sample_rate_of(self._codec)
+        return MelConfig(sample_rate=rate) if is_waveform(self._codec) else cast("CodecRunner", self._codec).mel
 
 
 def _of_source(examples: Examples, number: int) -> list[int]:

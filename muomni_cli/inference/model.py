@@ -26,7 +26,7 @@ from muomni_cli.inference.media_input import MediaInput, MediaInputs, media_of
 from muomni_cli.inference.occlusion import occlusion_map
 from muomni_cli.inference.settings import ChatOptions, SpeechOptions, settings_of
 from muomni_cli.models.engines import CAN_CHAT, open_found, responding, transcribing
-from muomni_cli.models.locate import resolve_model
+from muomni_cli.models.locate import makes_samples, resolve_model
 from muomni_cli.registry.registry import get_registry, resolve
 from muomni_cli.runs.run import open_entry
 from muomni_cli.voice.synthesis import Speech, SpeechChunk, SpeechSampling, SpeechStats, Voice, voice_of, with_words
@@ -125,7 +125,8 @@ class Model:
         answers = responding(engine)
         able = {
             "chat": "thinker" in engine.parts or answers is not None,
-            "speak": {"talker", "codec"} <= engine.parts.keys() and bool(engine.vocoders),
+            "speak": {"talker", "codec"} <= engine.parts.keys()
+            and (bool(engine.vocoders) or makes_samples(engine.parts["codec"])),
             "transcribe": any(isinstance(part, EncoderPart) and part.transcribe for part in heads),
         }
         taken = {*engine.modalities, *([] if answers is None else [answers[0].modality])}

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
-from muomni_cli.contract.declarations import RuntimePart
+from muomni_cli.contract.declarations import CodecPart, RuntimePart
 from muomni_cli.contract.engine import Engine
 from muomni_cli.core.console import say
 from muomni_cli.core.errors import MuomniError, RequestError
 from muomni_cli.core.files import RUNS
 from muomni_cli.registry.registry import RegisteredModel, built_in, did_you_mean, get_registry, resolve
 from muomni_cli.runs.digests import DIGESTS, verify
-from muomni_cli.runs.run import RunFolder, read_header
+from muomni_cli.runs.run import RunFolder, open_entry, read_header
 
 VARIABLE = "MUOMNI_MODEL"  # environment variable with the default model
 
@@ -137,11 +138,18 @@ SPEECH = "speech"  # the ability to speak; others are named by their modality
 _VERBS = {"image": "see", "audio": "hear", SPEECH: "speak"}
 
 
+def makes_samples(entry: Mapping[str, Any]) -> bool:
+    """Whether an entry is of a codec of waveforms, which needs no vocoder."""
+    part = open_entry(entry)[0].part
+    return isinstance(part, CodecPart) and part.waveform
+
+
 def abilities_of(found: ModelRef) -> frozenset[str]:
     """The modalities that a model takes besides text, and :data:`SPEECH` if it speaks. Opens no weights."""
     if found.bundle is not None:
         bundle = found.bundle.open()
-        speaks = {"talker", "codec", "vocoder"} <= bundle.parts.keys()
+        speaks = {"talker", "codec"} <= bundle.parts.keys()
+        speaks = speaks and ("vocoder" in bundle.parts or makes_samples(bundle.parts["codec"]))
         return frozenset(bundle.modalities) | ({SPEECH} if speaks else frozenset())
     if found.folder is None:
         return frozenset()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
@@ -14,6 +13,7 @@ from muomni_cli.contract.declarations import EncoderPart
 from muomni_cli.contract.models import Predictor, Tokenizer, Transcriber
 from muomni_cli.contract.speech import Codec
 from muomni_cli.core.errors import RequestError
+from muomni_cli.models.locate import makes_samples
 from muomni_cli.models.torch_engine import TorchEngine
 from muomni_cli.omni import OmniModel
 from muomni_cli.recipe import load_recipe
@@ -29,7 +29,7 @@ from muomni_cli.runs.checkpoint import (
     read_checkpoint,
 )
 from muomni_cli.runs.digests import DIGESTS, verify
-from muomni_cli.runs.run import RunFolder, code_shape, is_named, open_entry, read_header
+from muomni_cli.runs.run import RunFolder, build_arguments, code_shape, is_named, open_entry, read_header
 
 OMNI, THINKER = "omni", "thinker"
 
@@ -197,6 +197,8 @@ class RunEngine(TorchEngine):
 
     @property
     def vocoders(self) -> Sequence[str]:
+        if "codec" in self.parts and makes_samples(self.parts["codec"]):
+            return []
         return list(dict.fromkeys([*super().vocoders, *ready_vocoders()]))
 
     def vocoder_name(self, name: str | None = None) -> str:
@@ -204,7 +206,7 @@ class RunEngine(TorchEngine):
         if own and (name is None or is_named(self.parts["vocoder"], name)):
             return own[0]
         registered, _ = untrained_vocoder(self.run, name)
-        if registered.part.objective is not None:
+        if registered.part.objective is not None or registered.part.borrowed:
             raise RequestError(
                 f"the vocoder {registered.use} of {self.label} is not trained",
                 f"train it: {self._command('vocoder')}, or use one that needs no training: {_ready()}",
@@ -232,7 +234,8 @@ def untrained_vocoder(run: RunFolder, name: str | None = None) -> tuple[Register
 
 def ready_vocoders() -> list[str]:
     """Names of the vocoders that need no training."""
-    return [one.use for one in get_registry().all("vocoder") if one.part.objective is None]
+    every = get_registry().all("vocoder")
+    return [one.use for one in every if one.part.objective is None and not one.part.borrowed]
 
 
 def _ready() -> str:
@@ -241,8 +244,8 @@ def _ready() -> str:
 
 def require_made_for(run: RunFolder, stage: str, codec: Codec) -> None:
     entry = run.model()["parts"][stage]
-    now = {"codes": asdict(code_shape(codec)), "mel": codec.mel.model_dump(mode="json")}
-    if any(entry[name] != value for name, value in now.items() if name in entry):
+    now = {"codes": code_shape(codec), "mel": getattr(codec, "mel", None)}
+    if any(now[name] != value for name, value in build_arguments(entry).items() if name in now):
         raise RequestError(
             f"the {stage} of run {run.root} was trained for a different codec than the run has now",
             f"train it again: muomni train {stage} {run.recipe_path} --force",

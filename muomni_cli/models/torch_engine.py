@@ -17,7 +17,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from muomni_cli.audio.mel import encode_waves
+from muomni_cli.audio.mel import encode_waves, wave_stream
+from muomni_cli.contract.codecs import WaveCodec, is_waveform, sample_rate_of
 from muomni_cli.contract.declarations import Part
 from muomni_cli.contract.engine import Engine, GraphCall
 from muomni_cli.contract.models import Predictor, Tokenizer, Transcriber
@@ -182,14 +183,19 @@ class TorchEngine(ABC):
 
 
 class TorchCodec:
-    """A :class:`muomni_cli.contract.speech.CodecRunner` over a module."""
+    """A :class:`muomni_cli.contract.speech.CodecRunner` or :class:`muomni_cli.contract.codecs.WaveCodecRunner` over a
+    module."""
 
     def __init__(self, codec: Codec, device: torch.device) -> None:
         self._codec, self._device = codec, device
 
     @property
     def mel(self) -> MelConfig:
-        return self._codec.mel
+        return self._codec.mel  # which a codec of waveforms does not have
+
+    @property
+    def sample_rate(self) -> int:
+        return sample_rate_of(self._codec)
 
     @property
     def frame(self) -> int:
@@ -203,6 +209,8 @@ class TorchCodec:
         return encode_waves(self._codec, [wave])[0].astype(np.int64)
 
     def stream(self) -> ArrayStream:
+        if is_waveform(self._codec):
+            return _Stream(wave_stream(cast("WaveCodec", self._codec)), lambda codes: codes, self._device)
         return _Stream(self._codec.stream(), self._codec.decode, self._device)
 
 

@@ -10,6 +10,7 @@ from typing import Any, cast
 import torch
 from torch import nn
 
+from muomni_cli.contract.codecs import is_waveform
 from muomni_cli.contract.declarations import Capability
 from muomni_cli.contract.models import Tokenizer
 from muomni_cli.core.console import say
@@ -99,9 +100,10 @@ def recipe_engine(
         codec = fresh_codec(recipe)
         width = 0 if recipe.thinker is None else int(recipe.thinker.config.d_model)  # type: ignore[attr-defined]
         more: dict[str, dict[str, Any]] = {
-            "talker": {"codes": asdict(code_shape(codec)), "voices": [""], "thinker_width": width},
-            "vocoder": {"mel": codec.mel.model_dump(mode="json")},
+            "talker": {"codes": asdict(code_shape(codec)), "voices": [""], "thinker_width": width}
         }
+        if not is_waveform(codec):
+            more["vocoder"] = {"mel": codec.mel.model_dump(mode="json")}
         for part, chosen in ((part, recipe.parts[part]) for part in more if part in recipe.parts):
             parts[part] = part_entry(chosen.registered, chosen.config, "", **more[part])
     modalities = list(recipe.encoders) if recipe.thinker is not None else []

@@ -17,7 +17,8 @@ from typing import Any, TypeVar, cast
 
 from pydantic import BaseModel, ValidationError
 
-from muomni_cli.contract.declarations import DatasetPart, EncoderPart
+from muomni_cli.contract.declarations import CodecPart, DatasetPart, EncoderPart
+from muomni_cli.contract.speech import MelConfig, mel_mistake
 from muomni_cli.core.console import say
 from muomni_cli.core.errors import ROOT, RequestError
 from muomni_cli.core.files import RUNS
@@ -47,6 +48,7 @@ _TOP = ("name", "doc", "seed", *SLOTS, "encoders", "data", "train", "chat", "cal
 MOST_MISTAKES = 100
 """A file with more is hardly a recipe."""
 MAX_WEIGHT = 1e9
+BY_MEL = ("codec", "vocoder")  # parts that must have the same log-mel
 _TASK_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,99}")
 _RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -199,6 +201,8 @@ class _Reader:
         name = str(self.plain("name", str, default_name))
         if not _RUN_NAME.fullmatch(name):
             self.wrong(("name",), f"{name!r} is not a valid name (letters, digits, -, _ and .)")
+        parts = {slot: chosen for slot in SLOTS if slot in self.tables and (chosen := self.part((slot,), slot))}
+        self.check_mel(parts)
         seed = int(self.plain("seed", int, 0))
         if not 0 <= seed < 2**63:
             self.wrong(("seed",), f"{seed} is not a valid seed (0 or more, below 2^63)")
@@ -206,11 +210,7 @@ class _Reader:
             name=name,
             doc=self.plain("doc", str, ""),
             seed=seed,
-            parts={
-                slot: chosen
-                for slot in SLOTS
-                if slot in self.tables and (chosen := self.part((slot,), slot)) is not None
-            },
+            parts=parts,
             encoders=encoders,
             data=self.data(),
             train=self.train((*STAGES, *self.table(("encoders",)))),
@@ -218,6 +218,19 @@ class _Reader:
             callbacks=self.many("callbacks", "callback"),
             source=source,
         )
+
+    def check_mel(self, parts: Mapping[str, PartSpec]) -> None:
+        """A vocoder that works with one log-mel alone says so by a setting ``mel``; a codec of waveforms needs none."""
+        whole = parts["codec"].registered.part if "codec" in parts else None
+        if isinstance(whole, CodecPart) and whole.waveform and "vocoder" in parts:
+            self.wrong(("vocoder",), f"the codec {whole.name} makes samples itself: leave [vocoder] out")
+            return
+        codec, vocoder = (getattr(parts[slot].config, "mel", None) if slot in parts else None for slot in BY_MEL)
+        mistake = None
+        if isinstance(codec, MelConfig) and isinstance(vocoder, MelConfig):
+            mistake = mel_mistake(parts["vocoder"].use, vocoder, codec)
+        if mistake is not None:
+            self.wrong(("codec",), "; ".join(mistake))
 
     def wrong(self, path: KeyPath, message: str) -> None:
         self.mistakes.append((path, message))

@@ -125,13 +125,19 @@ def parts_of(recipe: Recipe) -> dict[str, PartSpec]:
 
 
 def is_frozen(chosen: PartSpec) -> bool:
-    """Whether the settings of an encoder keep the stage omni from training it."""
+    """Whether the settings of a part keep its weights as they came."""
     return bool(getattr(chosen.config, "frozen", False))
 
 
+def has_stage(stage: str, chosen: PartSpec) -> bool:
+    """Whether a part has a stage of its own: what trains it, or, for codecs and vocoders, takes weights of others."""
+    part = chosen.registered.part
+    return part.objective is not None or (stage in SPEAKING and part.borrowed)
+
+
 def stages_of(recipe: Recipe) -> list[str]:
-    """All stages: parts that train by themselves, then omni."""
-    alone = [stage for stage, chosen in parts_of(recipe).items() if chosen.registered.part.objective]
+    """All stages: parts that train by themselves, or take the weights of others, then omni."""
+    alone = [stage for stage, chosen in parts_of(recipe).items() if has_stage(stage, chosen)]
     return [*alone, OMNI] if recipe.encoders and recipe.data.sources.get(OMNI) else alone
 
 

@@ -81,7 +81,7 @@ def model_tensors(module: nn.Module) -> dict[str, Tensor]:
     (:mod:`muomni_cli.runs.references`) are left out."""
     seen: set[tuple[int, torch.Size]] = set()
     found: dict[str, Tensor] = {}
-    elsewhere = tuple(f"{name}." for name, part in module.named_modules() if reference_of(part))
+    elsewhere = tuple(f"{name}." if name else "" for name, part in module.named_modules() if reference_of(part))
     for name, tensor in module.state_dict().items():
         if name.startswith(elsewhere):
             continue
@@ -159,9 +159,10 @@ def open_part(run: RunFolder, stage: str, command: str) -> tuple[nn.Module, Path
 
 
 def load_part(entry: Mapping[str, Any], weights: Path) -> nn.Module:
-    """A part with the weights (averaged if possible) of its own stage's checkpoint."""
+    """A part with the weights of its stage's checkpoint, averaged if possible, or those that its entry refers to."""
     registered, config = open_entry(entry)
     module: nn.Module = build_aside(registered, config, entry)
+    fill(module, entry)
     prefix = next((prefix for kind, prefix in PREFIXES.items() if isinstance(registered.part, kind)), "")
     load_model(module, read_checkpoint(weights), ema=True, prefix=prefix)
     return module

@@ -1,4 +1,4 @@
-"""Weights that a run refers to, by folder and digest, instead of holding a copy in every checkpoint: those of encoders
+"""Weights that a run refers to, by folder and digest, instead of holding a copy in every checkpoint: those of parts
 that no stage trains, because they came from a checkpoint in Hugging Face's format and are frozen.
 
 A module that has been given a :class:`WeightsReference` is left out of checkpoints
@@ -87,5 +87,5 @@ def fill(module: nn.Module, entry: Mapping[str, Any]) -> None:
 def _changed(folder: str, sha256: str) -> RequestError:
     return RequestError(
         f"the weights in {folder} are not those that the run was trained with",
-        f"put those with the SHA-256 {sha256} back, or train the stage omni again with --force",
+        f"put those with the SHA-256 {sha256} back, or train the stage again with --force",
     )

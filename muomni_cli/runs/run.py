@@ -22,6 +22,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from muomni_cli.contract.codecs import sample_rate_of, samples_per_frame
 from muomni_cli.contract.data import Dataset
 from muomni_cli.contract.declarations import EncoderPart
 from muomni_cli.contract.models import Tokenizer
@@ -242,7 +243,7 @@ def run_arguments(entry: Mapping[str, Any]) -> dict[str, Any]:
 
 def code_shape(codec: Codec) -> CodeShape:
     """The sizes of ``codec`` that a Talker is built for."""
-    return CodeShape(codec.codebooks, codec.codebook_size, codec.frame * codec.mel.hop / codec.mel.sample_rate)
+    return CodeShape(codec.codebooks, codec.codebook_size, samples_per_frame(codec) / sample_rate_of(codec))
 
 
 def kept_name(step: int) -> str:

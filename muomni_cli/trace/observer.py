@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from muomni_cli.contract.codecs import is_waveform
 from muomni_cli.contract.declarations import Capability, Step
 from muomni_cli.contract.engine import Engine, GraphCall
 from muomni_cli.contract.speech import ArrayStream
@@ -156,13 +157,13 @@ class _ModuleObserver:
         return torch.from_numpy(frames.astype(np.int64))[None].to(self._engine.device)
 
     def decode(self, codes: Tensor) -> Tensor:
-        """(1,T,Q) -> (1,M,F)."""
+        """(1,T,Q) -> (1,M,F), or (1,N) of a codec of waveforms."""
         import torch
 
         codec = self._engine.speech_module("codec")
         with torch.inference_mode():
-            mel: Tensor = codec.expand(codec.decode(codes))
-        return mel
+            made: Tensor = codec.decode(codes)
+            return made if is_waveform(codec) else codec.expand(made)
 
     def vocode(self, mel: Tensor) -> Tensor:
         """(1,M,F) -> (1,N)."""
@@ -251,7 +252,7 @@ class GraphObserver:
         return frames
 
     def decode(self, codes: NDArray[Any]) -> NDArray[Any]:
-        """(T,Q) -> (M,F)."""
+        """(T,Q) -> (M,F), or (N,) of a codec of waveforms."""
         return _flush(self._engine.codec().stream(), codes)
 
     def vocode(self, mel: NDArray[Any]) -> NDArray[Any]:

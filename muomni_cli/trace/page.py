@@ -34,7 +34,7 @@ from muomni_cli.trace.trace import QuestionTrace, SpeechTrace
 SOUND_BYTES, SPEECH_BYTES = 128_000, 256_000  # maximum audio on the page: of all inputs together, and of the speech
 ATTENTION_PIXELS = 350_000  # of all attention maps together; longer sequences are averaged down
 MAX_MAPS, MAX_TOKENS = 24, 400  # layers or heads that are drawn, and tokens that are listed
-MEL = ("sample_rate", "n_fft", "window", "hop", "n_mels", "f_min", "top", "mel_floor")
+MEL = ("sample_rate", "n_fft", "window", "hop", "n_mels", "f_min", "top", "mel_floor", "filters")
 
 STYLE = """
 figure { max-width: none; }
@@ -291,6 +291,8 @@ def _of_speech(speech: SpeechTrace) -> dict[str, list[str]]:
     drawn = speech.codes[:: -(-frames // 600)]
     return {
         "codes": [_figure("codes", "The codes", codes, heat_map(drawn.T, f"Codes: {codes}"))],
-        "codec": [_mel("The log-mel spectrogram that the codec decodes", speech.mel)],
-        "vocoder": [_played("The speech", "the speech", speech.wave, speech.sample_rate, SPEECH_BYTES)],
+        **({"codec": [_mel("The log-mel spectrogram that the codec decodes", speech.mel)]} if speech.mel.size else {}),
+        ("vocoder" if speech.mel.size else "codec"): [
+            _played("The speech", "the speech", speech.wave, speech.sample_rate, SPEECH_BYTES)
+        ],
     }

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from muomni_cli.contract.codecs import is_waveform, sample_rate_of, samples_per_frame
 from muomni_cli.contract.data import Media, Message
 from muomni_cli.contract.declarations import Step
 from muomni_cli.contract.engine import Engine
@@ -298,24 +299,30 @@ class _SpeechTracer:
     def __init__(self, engine: Engine, observer: Observer) -> None:
         self.engine, self.observer, self.recorder = engine, observer, observer.recorder
         codec = engine.codec()
-        self.rate = codec.mel.sample_rate
-        self.seconds = codec.frame * codec.mel.hop / self.rate  # per code frame
+        self.rate, self.alone = sample_rate_of(codec), is_waveform(codec)
+        self.seconds = samples_per_frame(codec) / self.rate  # per code frame
 
     def speak(self, text: str) -> SpeechTrace:
         observer, recorder = self.observer, self.recorder
         self._count(text)
         codes = self._codes(text)
         recorder.begin("codec")
+        if self.alone:
+            wave = observer.inside("codec", _step("decoder", "codes to samples"), observer.decode, codes)
+            recorder.note(counts=f"{plural(codes.shape[-2], 'code frame')} -> {self._samples(wave)}")
+            return SpeechTrace(recorder.steps, _plain(codes), np.zeros((0, 0), np.float32), _plain(wave), self.rate)
         mel = observer.inside("codec", _step("decoder", "codes to log-mel"), observer.decode, codes)
         frames = plural(mel.shape[-2], "mel frame")
         recorder.note(counts=f"{plural(codes.shape[-2], 'code frame')} -> {frames}")
         recorder.begin("vocoder")
         doc = get_registry().get("vocoder", self.engine.vocoder_name()).part.doc
         wave = observer.inside("vocoder", _step("vocoder", doc), observer.vocode, mel)
-        count = wave.shape[-1]
-        samples = f"{plural(count, 'sample')}: {count / self.rate:g} s at {self.rate:,} Hz"
-        recorder.note(counts=f"{frames} -> {samples}")
+        recorder.note(counts=f"{frames} -> {self._samples(wave)}")
         return SpeechTrace(recorder.steps, _plain(codes), _plain(mel), _plain(wave), self.rate)
+
+    def _samples(self, wave: Any) -> str:
+        count = wave.shape[-1]
+        return f"{plural(count, 'sample')}: {count / self.rate:g} s at {self.rate:,} Hz"
 
     def _count(self, text: str) -> None:
         """Record the number of tokens, or of words without a tokenizer."""

@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 from torch import nn
 
 from muomni_cli.audio.dsp import resample
-from muomni_cli.audio.mel import decode_codes, encode_waves, to_samples
+from muomni_cli.audio.mel import codes_to_samples, encode_waves
+from muomni_cli.contract.codecs import is_waveform, sample_rate_of
 from muomni_cli.contract.data import Message
 from muomni_cli.contract.declarations import EncoderPart, VocoderPart
 from muomni_cli.contract.models import Thinker, Tokenizer
-from muomni_cli.contract.speech import Aligner, CharSpan, Codec, TextChunk, Vocoder
+from muomni_cli.contract.speech import Aligner, CharSpan, Codec, MelConfig, TextChunk, Vocoder
 from muomni_cli.core.console import say
 from muomni_cli.core.errors import RequestError
 from muomni_cli.data.batches import Drawn
@@ -31,7 +32,7 @@ from muomni_cli.data.text import TextData, open_text
 from muomni_cli.generation.loop import Request, Sampling, TextStream, generate
 from muomni_cli.generation.torch_backend import TorchBackend
 from muomni_cli.models.locate import model_named
-from muomni_cli.recipe.model import OMNI, SPEAKING, SPEECH
+from muomni_cli.recipe.model import OMNI, SPEAKING, SPEECH, has_stage
 from muomni_cli.registry.registry import get_registry, resolve
 from muomni_cli.runs.checkpoint import build_aside, fresh_codec, load_model, open_part, read_checkpoint, weights_of
 from muomni_cli.runs.run import RunFolder, code_shape, open_entry
@@ -151,7 +152,7 @@ class TrainingContext:
         if chosen is None:
             return None
         vocoder: Vocoder
-        if chosen.registered.part.objective is None:
+        if not has_stage("vocoder", chosen):
             mel = self.fresh_codec().mel.model_dump(mode="json")
             vocoder = build_aside(chosen.registered, chosen.config, {"mel": mel})
         elif self.run.status("vocoder") == "missing" or self.run.checkpoint("vocoder") is None:
@@ -189,7 +190,7 @@ class TrainingContext:
         written text to spoken form ("5" to "five"). RequestError if the codec or an aligning encoder is not trained."""
         aligner, config, heard_with = self._open_aligner()
         codec = self.codec()
-        target, rate = getattr(config, "sample_rate", None), codec.mel.sample_rate
+        target, rate = getattr(config, "sample_rate", None), sample_rate_of(codec)
         if target is None:
             raise RequestError("the encoder that aligns takes no audio samples", "align with an audio encoder")
 
@@ -218,8 +219,8 @@ class TrainingContext:
                 'train.talker.init_encoders={audio="MODEL"}',
             )
         if self._aligner_stands_in(modality):
-            mel = encoders[modality].config if able else self.codec().mel
-            return Evenly(mel.sample_rate), mel, None  # type: ignore[attr-defined]
+            rate = encoders[modality].config.sample_rate if able else sample_rate_of(self.codec())  # type: ignore[attr-defined]
+            return Evenly(rate), MelConfig(sample_rate=rate), None
         if modality in init:
             return aligner_of(init[modality], modality, self.device)
         return _trained_aligner(self.run, modality, self.command(modality), self.device)
@@ -366,15 +367,16 @@ class Resynthesis:
         rows = self._evaluator.rows if self._evaluator else []
         self._waves: list[NDArray[np.float32]] = [np.array(examples.inputs[order[row]]) for row in rows]
         self._vocoder: Vocoder | None = None
-        self._original = 0.0
+        self._original: float | None = None
 
     def __call__(self, codec: Codec) -> dict[str, float]:
         if self._evaluator is None:
             return {}
-        rate, device = codec.mel.sample_rate, self._context.device
-        if self._vocoder is None:
+        rate, device = sample_rate_of(codec), self._context.device
+        if self._vocoder is None and not is_waveform(codec):
             self._vocoder = self._context.vocoder()
-            free = [one for one in get_registry().all(VocoderPart.kind) if one.part.objective is None]
+            parts = [one for one in get_registry().all(VocoderPart.kind) if not one.part.borrowed]
+            free = [one for one in parts if one.part.objective is None]
             if self._vocoder is None and free:  # the first that needs no training
                 mel = codec.mel.model_dump(mode="json")
                 self._vocoder = _frozen(build_aside(free[0], free[0].part.config(), {"mel": mel}), device)
@@ -382,10 +384,11 @@ class Resynthesis:
                 self._context.progress(NO_VOCODER_MESSAGE)
                 self._evaluator = None
                 return {}
+        if self._original is None:
             self._original = self._evaluator.evaluate(self._waves, rate).errors.rate
         made = []
         with torch.autocast(device.type, enabled=False):  # in the precision of inference
             for wave in self._waves:
-                frames = decode_codes(codec, encode_waves(codec, [wave])[0])
-                made.append(to_samples(self._vocoder, frames, device)[: wave.size])
+                codes = encode_waves(codec, [wave])[0]
+                made.append(codes_to_samples(codec, self._vocoder, codes, device)[: wave.size])
         return {"wer_original": self._original, "wer": self._evaluator.evaluate(made, rate).errors.rate}

@@ -13,9 +13,16 @@ from muomni_cli.models.locate import model_named
 from muomni_cli.nn.device import total_memory
 from muomni_cli.nn.lora import Adapters, add_adapters
 from muomni_cli.omni import OmniModel
-from muomni_cli.recipe import PartSpec
+from muomni_cli.recipe import PartSpec, Recipe
 from muomni_cli.recipe.model import is_frozen
-from muomni_cli.runs.checkpoint import build_part, build_without_memory, omni_entries, open_part
+from muomni_cli.runs.checkpoint import (
+    build_aside,
+    build_part,
+    build_without_memory,
+    fresh_codec,
+    omni_entries,
+    open_part,
+)
 from muomni_cli.runs.references import own_weights, refer
 from muomni_cli.runs.run import differences, part_entry
 from muomni_cli.training.base_model import PretrainedModel, load_pretrained, named_weights, start_weights
@@ -35,6 +42,20 @@ def build_alone(chosen: PartSpec, arguments: Mapping[str, Any], context: Trainin
             context.progress(f"{context.stage}: {source}")
     _adapt(module, context)
     return module
+
+
+def borrowed_part(recipe: Recipe, stage: str, chosen: PartSpec) -> tuple[nn.Module, dict[str, Any]]:
+    """A part with the weights that its config names, to which it refers, and its ``build`` arguments. RequestError if
+    the config names none, or they do not fit."""
+    mel = {} if stage != "vocoder" else {"mel": fresh_codec(recipe).mel.model_dump(mode="json")}
+    module: nn.Module = build_aside(chosen.registered, chosen.config, mel)
+    if not named_weights(module, chosen):
+        raise RequestError(
+            f"[{stage}] has no weights, and nothing trains {chosen.use}",
+            f'name a folder with a checkpoint: {stage}.weights="FOLDER"',
+        )
+    refer(module, chosen)
+    return module, mel
 
 
 def _adapt(module: Any, context: TrainingContext) -> None:

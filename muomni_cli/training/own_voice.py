@@ -18,7 +18,7 @@ from muomni_cli.core.console import say
 from muomni_cli.core.errors import RequestError
 from muomni_cli.models.locate import ModelRef, model_named
 from muomni_cli.recipe import Recipe, load_recipe
-from muomni_cli.recipe.model import SPEAKING, parts_of
+from muomni_cli.recipe.model import SPEAKING, has_stage, parts_of
 from muomni_cli.recipe.overrides import EVERY_STAGE
 from muomni_cli.recipe.settings import TrainSettings
 from muomni_cli.runs.run import RunFolder
@@ -165,9 +165,9 @@ def _inline(table: dict[str, str]) -> str:
 
 
 def voice_stages(recipe: Recipe) -> list[str]:
-    """The stages of speech that have something to train, in order."""
+    """The stages of speech, in order."""
     parts = parts_of(recipe)
-    return [stage for stage in SPEAKING if stage in parts and parts[stage].registered.part.objective]
+    return [stage for stage in SPEAKING if stage in parts and has_stage(stage, parts[stage])]
 
 
 def of_voice(words: Sequence[str], stages: Sequence[str]) -> list[str]:

@@ -30,8 +30,8 @@ from muomni_cli.nn.device import memory_bytes, memory_errors_told, set_threads, 
 from muomni_cli.recipe import resolved_toml
 from muomni_cli.recipe.model import OMNI, SPEAKING, parts_of, stages_of
 from muomni_cli.registry.registry import did_you_mean, resolve
-from muomni_cli.runs.checkpoint import parameters_of
-from muomni_cli.runs.references import referring_entry
+from muomni_cli.runs.checkpoint import model_tensors, parameters_of, write_checkpoint
+from muomni_cli.runs.references import KEY, referring_entry
 from muomni_cli.runs.run import (
     BEST,
     LAST,
@@ -49,7 +49,7 @@ from muomni_cli.training.context import TrainingContext, part_arguments
 from muomni_cli.training.distributed.choice import strategy_for
 from muomni_cli.training.distributed.group import Group, join_group
 from muomni_cli.training.dry_run import DryRun, dry_run
-from muomni_cli.training.initial_weights import build_alone, build_omni
+from muomni_cli.training.initial_weights import borrowed_part, build_alone, build_omni
 from muomni_cli.training.loop import Trainer
 from muomni_cli.training.objectives import AnswerTrace
 
@@ -88,6 +88,11 @@ class Job:
     def kind(self) -> str:
         """The kind of its part, or the stage's name."""
         return self.chosen.registered.part.kind if self.chosen else self.stage
+
+    @property
+    def borrows(self) -> bool:
+        """Whether its part takes weights of others, and nothing is trained."""
+        return self.chosen is not None and self.chosen.registered.part.borrowed
 
     @property
     def last(self) -> Path:
@@ -137,6 +142,10 @@ def _train(job: Job, group: Group, *, resume: bool, force: bool, again: frozense
             _train_tokenizer(job, again)
         return
     with memory_errors_told(f"training {job.stage}", LESS_MEMORY):
+        if job.borrows:
+            if group.main:
+                _take_weights(job, force=force)
+            return
         _train_part(job, group, resume=begin == "resumed", force=force, profile=profile)
 
 
@@ -199,6 +208,24 @@ def _train_tokenizer(job: Job, again: frozenset[str]) -> None:
     part = part_entry(chosen.registered, chosen.config, job.stage, vocab_size=tokenizer.vocab_size)
     job.run.record(job.stage, {"status": "finished"}, part, job.recipe.chat.model_dump(mode="json"))
     say(f"wrote {job.run.stage(job.stage)} ({tokenizer.vocab_size:,} tokens)")
+
+
+def _take_weights(job: Job, *, force: bool) -> None:
+    """Record the weights that the part's config names. The checkpoint holds no copy, but what they are."""
+    chosen, folder = job.chosen, job.run.stage(job.stage)
+    assert chosen is not None, "only parts borrow weights"
+    module, arguments = borrowed_part(job.recipe, job.stage, chosen)
+    more = {**arguments, **referring_entry(module)}
+    part = part_entry(chosen.registered, chosen.config, f"{job.stage}/{LAST}", **more)
+    if force:
+        shutil.rmtree(folder, ignore_errors=True)
+    _write_recipe(job, {})
+    folder.mkdir(parents=True, exist_ok=True)
+    recipe = hashlib.sha256(resolved_toml(job.recipe).encode()).hexdigest()
+    header = {"stage": job.stage, "part": part, "recipe": recipe, "seed": job.recipe.seed, "step": 0, "best": None}
+    write_checkpoint(job.last, header, {"model": model_tensors(module)})
+    job.run.record(job.stage, {"status": "finished"}, part, job.recipe.chat.model_dump(mode="json"))
+    say(f"{job.stage}: the weights in {more[KEY]['folder']} are used as they are; wrote {job.last}")
 
 
 def _train_part(job: Job, group: Group, *, resume: bool, force: bool, profile: bool) -> None:
@@ -349,6 +376,8 @@ def try_stages(jobs: Sequence[Job]) -> list[DryRun]:
 def _try_stage(job: Job, learn: Callable[[], Tokenizer]) -> DryRun:
     if job.kind == "tokenizer":
         raise RequestError("the tokenizer stage has no steps to try", f"train it: {job.command}")
+    if job.borrows:
+        raise RequestError(f"the stage {job.stage} takes weights as they are: it has no steps", f"do it: {job.command}")
     begin = time.perf_counter()
     _objective(job, _context(job, learn, trial=True))
     first = time.perf_counter() - begin

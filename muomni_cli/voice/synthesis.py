@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from muomni_cli.audio.stretch import MelStretch
+from muomni_cli.contract.codecs import is_waveform, sample_rate_of, samples_per_frame
 from muomni_cli.contract.engine import Engine
 from muomni_cli.contract.models import Word
 from muomni_cli.contract.speech import (
@@ -25,7 +26,9 @@ from muomni_cli.contract.speech import (
 )
 from muomni_cli.core.errors import RequestError
 from muomni_cli.generation.loop import Sampling, check_limits, draw
+from muomni_cli.models.locate import makes_samples
 from muomni_cli.registry.registry import did_you_mean
+from muomni_cli.runs.run import use_of
 
 SHOWN, LONGEST_SHOWN = 8, 40  # pieces of text that a message lists, and characters of each
 
@@ -151,6 +154,7 @@ class Voice:
         vocoder_name: name of the vocoder.
         temperature: default sampling temperature; 0 is greedy.
         added: opens voices that were added to the model, by name, each at the same sample rate.
+        stretches: whether ``sounds`` changes the speed; else the Talker does all of it.
     """
 
     talker: SpeechGenerator
@@ -161,6 +165,7 @@ class Voice:
     vocoder_name: str
     temperature: float = 0.0
     added: Mapping[str, Callable[[], Voice]] = field(default_factory=dict)
+    stretches: bool = True
 
     @property
     def names(self) -> list[str]:
@@ -198,7 +203,7 @@ class Voice:
         speech = speech or SpeechStats(self.sample_rate)
         speech.report.spans.clear()
         speech.report.words.clear()
-        seconds_per_frame = self.frame_samples / self.sample_rate / stretched(voice_settings.speed)
+        seconds_per_frame = self.frame_samples / self.sample_rate / self._factor(voice_settings.speed)
         limit = sampling.max_seconds * self.sample_rate
         temperature = self.temperature if sampling.temperature is None else sampling.temperature
         rng = np.random.default_rng(sampling.seed)
@@ -225,6 +230,10 @@ class Voice:
             if speech.limited:
                 return
 
+    def _factor(self, speed: float) -> float:
+        """By how much the speech is made faster after the Talker."""
+        return stretched(speed) if self.stretches else 1.0
+
     def _time_last_words(
         self, made: Iterator[NDArray[np.float32]], speech: SpeechStats, seconds_per_frame: float
     ) -> None:
@@ -237,7 +246,7 @@ class Voice:
     def _samples(
         self, pieces: Iterable[TextChunk], voice_settings: VoiceSettings, sampler: Sampler, speech: SpeechStats
     ) -> Iterator[NDArray[np.float32]]:
-        factor = stretched(voice_settings.speed)
+        factor = self._factor(voice_settings.speed)
         sounds = self.sounds(factor)
         asked = replace(voice_settings, speed=voice_settings.speed / factor, report=speech.report)
         for codes in self.talker.speak(pieces, asked, sampler):
@@ -258,14 +267,25 @@ def stretched(speed: float) -> float:
 def voice_of(engine: Engine, vocoder: str | None = None) -> Voice:
     """The voice of a model, with the named vocoder or else the model's own. RequestError if the model does not speak or
     has no such vocoder."""
-    talker, name = engine.talker(), engine.vocoder_name(vocoder)
-    engine.vocoder(name)
+    talker, alone = engine.talker(), "codec" in engine.parts and makes_samples(engine.parts["codec"])
+    name = _without_vocoder(engine, vocoder) if alone else engine.vocoder_name(vocoder)
+    if not alone:
+        engine.vocoder(name)
     temperature = float(engine.parts["talker"]["config"].get("temperature", 0.0))
     codec, label = engine.codec(), engine.source("talker")
-    rate, frame_samples = codec.mel.sample_rate, codec.frame * codec.mel.hop
-    sounds = partial(codes_to_audio, engine, name)
+    rate, frame_samples = sample_rate_of(codec), samples_per_frame(codec)
+    sounds = partial(codes_to_audio, engine, None if alone else name)
     added = {voice: cache(partial(_added_voice, one, voice, rate)) for voice, one in engine.voice_models.items()}
-    return Voice(talker, sounds, rate, frame_samples, label, name, temperature, added)
+    return Voice(talker, sounds, rate, frame_samples, label, name, temperature, added, stretches=not alone)
+
+
+def _without_vocoder(engine: Engine, vocoder: str | None) -> str:
+    """The name of the codec, which makes samples itself. RequestError if a vocoder was asked for."""
+    name = use_of(engine.parts["codec"])
+    if vocoder is not None:
+        what = f"the codec {name} of {engine.label} makes samples itself, without the vocoder {vocoder}"
+        raise RequestError(what, "leave --vocoder out")
+    return name
 
 
 def _added_voice(engine: Engine, name: str, rate: int) -> Voice:
@@ -277,10 +297,14 @@ def _added_voice(engine: Engine, name: str, rate: int) -> Voice:
     return voice
 
 
-def codes_to_audio(engine: Engine, vocoder: str | None = None, speed: float = 1.0) -> Chain:
+def codes_to_audio(engine: Engine, vocoder: str | None = None, speed: float = 1.0) -> ArrayStream:
     """A new stream through a model's codec and vocoder, (T,Q) codes -> (N,) samples, with the log-mel between them made
-    faster by ``speed``; errors as of :func:`voice_of`."""
-    codec = engine.codec()
+    faster by ``speed``, where there is one; errors as of :func:`voice_of`."""
+    codec: Any = engine.codec()
+    if is_waveform(codec):
+        assert speed == 1.0, "the Talker changes the speed"
+        stream: ArrayStream = codec.stream()
+        return stream
     mels: ArrayStream = codec.stream()
     if speed != 1.0:
         mels = Chain(mels, MelStretch(speed, codec.mel.n_mels))

@@ -5,8 +5,6 @@ Shapes: B batch, T code frames, N samples of a code frame, F mel bins, Q codeboo
 
 from __future__ import annotations
 
-import math
-
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
@@ -25,7 +23,7 @@ class CodecEncoderGraph(nn.Module):
         self.codec, self.mel = codec, LogMel(codec.mel)
 
     def forward(self, waves: Tensor) -> tuple[Tensor, Tensor]:
-        encoder, silence = self.codec.encoder, math.log(self.codec.mel.mel_floor)
+        encoder, silence = self.codec.encoder, self.codec.mel.silent_level
         padded = F.pad(self.mel(waves.flatten(1)), (0, 0, 0, encoder.reach * encoder.frame), value=silence)
         frames = encoder(padded)[:, : waves.shape[1]]
         return self.codec.encode(frames), frames

@@ -233,7 +233,7 @@ class RvqCodec(nn.Module):
                 f"log-mel of shape {tuple(mel.shape)} does not fit the codec",
                 f"give a multiple of {self.frame} frames of {self.mel.n_mels} bins",
             )
-        silence = math.log(self.mel.mel_floor)
+        silence = self.mel.silent_level
         padded = F.pad(mel, (0, 0, 0, self.encoder.reach * self.frame), value=silence)
         return self.encoder(padded)[:, : mel.shape[1] // self.frame]  # type: ignore[no-any-return]
 

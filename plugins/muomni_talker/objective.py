@@ -19,8 +19,8 @@ import torch.nn.functional as F  # noqa: N812
 from numpy.typing import NDArray
 from torch import Tensor
 
-from muomni_cli.api import Batch, Loss, Sample, TextChunk, VoiceSettings
-from muomni_cli.audio.mel import decode_codes, to_samples
+from muomni_cli.api import Batch, Loss, Sample, TextChunk, VoiceSettings, is_waveform, sample_rate_of
+from muomni_cli.audio.mel import codes_to_samples
 from muomni_cli.nn.collectives import share, totals
 from muomni_talker.model import Alignment, TalkerBase, summed
 from muomni_talker.plugin import CursorConfig
@@ -105,20 +105,19 @@ class TalkerObjective:
         return found
 
     def samples(self, step: int) -> Iterator[Sample]:  # noqa: ARG002
-        """A few held-out texts, synthesized greedily, if there is a vocoder."""
-        vocoder = self._context.vocoder()
-        if vocoder is None:
+        """A few held-out texts, synthesized greedily, if there is a vocoder or the codec needs none."""
+        vocoder, codec, device = self._context.vocoder(), self._context.codec(), self._context.device
+        if vocoder is None and not is_waveform(codec):
             return
-        codec, device = self._context.codec(), self._context.device
         was_training = self.module.training
         self.module.eval()
         with torch.autocast(device.type, enabled=False):  # same precision as in inference
             for number in np.linspace(0, len(self._val) - 1, min(SHOWN, len(self._val))).astype(int).tolist():
                 said, voice = [TextChunk(self._val.texts[number])], VoiceSettings(self._val.voices[number] or None)
                 codes = np.concatenate(list(self.module.speak(said, voice, lambda logits: int(logits.argmax()))))
-                wave = to_samples(vocoder, decode_codes(codec, codes), device)
+                wave = codes_to_samples(codec, vocoder, codes, device)
                 file = io.BytesIO()
-                soundfile.write(file, wave, codec.mel.sample_rate, format="WAV", subtype="PCM_16")
+                soundfile.write(file, wave, sample_rate_of(codec), format="WAV", subtype="PCM_16")
                 yield Sample(f"{number}.wav", file.getvalue())
                 yield Sample(f"{number}.txt", self._val.texts[number] + "\n")
         self.module.train(was_training)

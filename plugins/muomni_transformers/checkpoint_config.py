@@ -11,6 +11,8 @@ from typing import Any
 
 from muomni_cli.api import RequestError
 from muomni_cli.nn.checkpoint_files import CONFIG, damaged, read_json
+from muomni_transformers.speech_settings import HifiGanConfig
+from muomni_transformers.vocos_config import vocos_settings
 
 PREPROCESSOR, PROCESSOR = "preprocessor_config.json", "processor_config.json"
 TYPES = {  # family -> model types of its checkpoints; the first has a text encoder too, and vision in a table
@@ -18,6 +20,8 @@ TYPES = {  # family -> model types of its checkpoints; the first has a text enco
     "clip": ("clip", "clip_vision_model"),
     "dinov2": ("dinov2",),
     "whisper": ("whisper",),
+    "mimi": ("mimi",),
+    "hifigan": ("hifigan", "speecht5_hifigan", "fastspeech2_conformer_hifigan"),
 }
 SIZES = {
     "hidden_size": "d_model",
@@ -38,6 +42,39 @@ HEARING = {
     "max_source_positions": "n_ctx",
     "activation_function": "activation",
 }
+GENERATOR = {
+    "upsample_initial_channel": "channels",
+    "upsample_rates": "rates",
+    "upsample_kernel_sizes": "kernels",
+    "resblock_kernel_sizes": "resblock_kernels",
+    "resblock_dilation_sizes": "resblock_dilations",
+    "leaky_relu_slope": "slope",
+    "normalize_before": "normalized",
+}
+CODEC = {
+    "sampling_rate": "sample_rate",
+    "num_filters": "filters",
+    "upsampling_ratios": "rates",
+    "num_residual_layers": "residual_layers",
+    "kernel_size": "kernel",
+    "last_kernel_size": "last_kernel",
+    "residual_kernel_size": "residual_kernel",
+    "dilation_growth_rate": "dilation_growth",
+    "compress": "compress",
+    "use_conv_shortcut": "shortcut",
+    "hidden_size": "d_model",
+    "num_hidden_layers": "n_layers",
+    "num_attention_heads": "n_heads",
+    "intermediate_size": "d_ff",
+    "sliding_window": "window",
+    "norm_eps": "norm_eps",
+    "upsample_groups": "groups",
+    "codebook_size": "codebook_size",
+    "vector_quantization_hidden_dimension": "code_dim",
+    "num_quantizers": "trained_codebooks",
+    "num_semantic_quantizers": "semantic",
+}
+EXTRACTOR = {"fmin": "f_min", "fmax": "f_max", "mel_floor": "mel_floor"}
 ACTIVATIONS = ("gelu", "gelu_pytorch_tanh", "quick_gelu", "relu", "silu")
 RESAMPLE = {1: "lanczos", 2: "bilinear", 3: "bicubic"}  # Pillow's numbers
 SQUARE = ("height", "width")
@@ -46,6 +83,8 @@ SQUARE = ("height", "width")
 def settings_of(family: str, folder: Path) -> dict[str, Any]:
     """Settings of the encoder in ``folder``, beside which the defaults of its family hold. RequestError if files are
     missing or damaged, or ask for what is not supported."""
+    if family == "vocos-checkpoint":
+        return vocos_settings(folder)
     path = folder / CONFIG
     config = read_json(path)
     kind = str(config.get("model_type"))
@@ -54,7 +93,7 @@ def settings_of(family: str, folder: Path) -> dict[str, Any]:
         fix = f'write use = "{other}"' if other else f"name a checkpoint of type {' or '.join(TYPES[family])}"
         raise RequestError(f"{path} is of a model of type {kind!r}, not {family}", fix)
     try:
-        read = _hearing if family == "whisper" else _vision
+        read = READERS.get(family, _vision)
         found, unsupported = read(family, config, _preprocessor(folder))
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise damaged(path, error) from error
@@ -152,6 +191,36 @@ def _side(size: Any) -> int | None:
     return int(sides[0]) if len(set(sides)) == 1 and sides[0] else None
 
 
+def _hifigan(
+    family: str,  # noqa: ARG001
+    config: Mapping[str, Any],
+    given: Mapping[str, Any],
+) -> tuple[dict[str, Any], list[str]]:
+    """``given``: of SpeechT5's feature extractor, which states times in milliseconds."""
+    found = {ours: config[theirs] for theirs, ours in GENERATOR.items() if config.get(theirs) is not None}
+    rate, hop = int(config.get("sampling_rate", 16_000)), math.prod(map(int, found.get("rates", (4, 4, 4, 4))))
+    mel = HifiGanConfig.model_fields["mel"].default.model_dump() | {
+        "sample_rate": rate,
+        "hop": hop,
+        "n_mels": int(config.get("model_in_dim", 80)),
+    }
+    mel["f_max"] = min(mel["f_max"], rate / 2)
+    problems = []
+    if given:
+        mel |= {ours: float(given[theirs]) for theirs, ours in EXTRACTOR.items() if given.get(theirs) is not None}
+        if (window := given.get("win_length")) is not None:
+            mel["window"] = int(window) * rate // 1000
+            mel["n_fft"] = 2 ** math.ceil(math.log2(mel["window"]))
+        ours = {"sampling_rate": rate, "hop_length": hop * 1000 / rate, "num_mel_bins": mel["n_mels"]}
+        ours |= {"win_function": "hann_window"}
+        problems = [
+            f"{name} = {given[name]} of the preprocessor, where the vocoder has {value}"
+            for name, value in ours.items()
+            if given.get(name, value) != value
+        ]
+    return {**found, "mel": mel}, problems
+
+
 def _hearing(
     family: str,  # noqa: ARG001
     config: Mapping[str, Any],
@@ -171,3 +240,27 @@ def _hearing(
     return found, [
         f"{name} = {given[name]}, not {usual:g}" for name, usual in wanted if given.get(name, usual) != usual
     ]
+
+
+def _mimi(
+    family: str,  # noqa: ARG001
+    config: Mapping[str, Any],
+    given: Mapping[str, Any],  # noqa: ARG001
+) -> tuple[dict[str, Any], list[str]]:
+    found = {ours: config[theirs] for theirs, ours in CODEC.items() if config.get(theirs) is not None}
+    positions = config.get("rope_parameters") or config.get("rope_scaling") or {}
+    found["rope_theta"] = float(positions.get("rope_theta") or config.get("rope_theta") or 10_000)
+    width, heads = int(found.get("d_model", 512)), int(found.get("n_heads", 8))
+    rate = int(found.get("sample_rate", 24_000)) / (2 * math.prod(map(int, found.get("rates", (8, 6, 5, 4)))))
+    usual = {
+        "audio_channels": 1, "use_causal_conv": True, "pad_mode": "constant", "trim_right_ratio": 1.0,
+        "hidden_act": "gelu", "attention_bias": False, "num_key_value_heads": heads, "head_dim": width // heads,
+        "codebook_dim": found.get("code_dim", 256), "frame_rate": rate,
+    }  # fmt: skip
+    unsupported = [f"{name} = {config[name]}" for name, value in usual.items() if config.get(name, value) != value]
+    if positions.get("rope_type", "default") != "default":
+        unsupported.append(f"rope_type = {positions['rope_type']}")
+    return found, unsupported
+
+
+READERS = {"whisper": _hearing, "hifigan": _hifigan, "mimi": _mimi}

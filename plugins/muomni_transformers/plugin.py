@@ -1,34 +1,29 @@
-"""Pretrained encoders: settings and registration. Every listing imports this module, so it imports no torch, numpy,
-Pillow or transformers.
+"""Pretrained parts: settings of encoders, and registration of all. Every listing imports this module, so it imports no
+torch, numpy, Pillow or transformers.
 
 The settings describe the network and the preprocessing completely, in a recipe as in a run: ``weights`` fills them in
 from a checkpoint, and a run opens without reading its configuration again.
 """
 
-from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, PositiveInt, ValidationInfo, model_validator
+from pydantic import Field, PositiveInt, model_validator
 
-from muomni_cli.api import Depth, EncoderPart, Factor, PartConfig, RequestError, Width, expand_path, hookimpl
+from muomni_cli.api import CodecPart, Depth, EncoderPart, Factor, VocoderPart, Width, hookimpl
+from muomni_transformers.settings import CheckpointConfig
+from muomni_transformers.speech_settings import HifiGanConfig, MimiConfig, VocosCheckpointConfig
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Activation = Literal["gelu", "gelu_pytorch_tanh", "quick_gelu", "relu", "silu"]
-SIZES = ("d_model", "n_layers", "n_heads", "d_ff")  # the checkpoint's, which a recipe need not state
 IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 OPENAI = {"mean": (0.48145466, 0.4578275, 0.40821073), "std": (0.26862954, 0.26130258, 0.27577711)}
 
 
-class PretrainedConfig(PartConfig):
-    """What all encoders here have: where the weights are from, and whether they are trained further."""
+class PretrainedConfig(CheckpointConfig):
+    """What all encoders here have: sizes, and whether they are trained further."""
 
-    training_only: ClassVar[frozenset[str]] = frozenset({"weights", "frozen"})
-    family: ClassVar[str]  # of checkpoints
+    sizes: ClassVar[tuple[str, ...]] = ("d_model", "n_layers", "n_heads", "d_ff")
 
-    weights: str = Field(
-        "",
-        description="folder with a checkpoint in Hugging Face's format; it sets all sizes that the recipe does not",
-    )
     frozen: bool = Field(True, description="keep the weights as they are; false: the stage omni trains them further")
     d_model: Width = Field(768, description="width of its hidden states")
     n_layers: Depth = Field(12, description="blocks of attention and MLP")
@@ -36,38 +31,11 @@ class PretrainedConfig(PartConfig):
     d_ff: Width = Field(3072, description="width of the MLP's hidden layer")
     activation: Activation = Field("gelu", description="of the MLP")
 
-    @model_validator(mode="before")
-    @classmethod
-    def _settings_of_weights(cls, values: Any, info: ValidationInfo) -> Any:
-        """In a recipe, the settings of ``weights`` in place of the defaults. A run states them all."""
-        if not (info.context and isinstance(values, dict)):
-            return values
-        if values.get("weights") and isinstance(values["weights"], str):
-            from muomni_transformers.checkpoint_config import settings_of
-
-            try:
-                found = settings_of(cls.family, expand_path(values["weights"]))
-                usual = {name: cls.model_fields[name].default for name in SIZES}  # what a config.json may leave out
-                values = _completed(values, {**usual, **found})
-            except RequestError as error:
-                if not all(name in values for name in SIZES):  # a resolved recipe states them
-                    raise ValueError(f"{error.what}; {error.fix}") from error
-        # strict validation takes no lists of Python's for tuples
-        return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
-
     @model_validator(mode="after")
     def _heads_fit(self) -> Self:
         if self.d_model % self.n_heads:
             raise ValueError(f"d_model {self.d_model} cannot be split into n_heads {self.n_heads} equal heads")
         return self
-
-
-def _completed(values: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
-    """A recipe's table with the settings of its checkpoint; ValueError if it states another size itself."""
-    for name in SIZES:
-        if name in values and values[name] != found[name]:
-            raise ValueError(f"{name} of the checkpoint in {values['weights']} is {found[name]}: leave {name} out")
-    return {**found, **values}
 
 
 class ImageEncoderConfig(PretrainedConfig):
@@ -214,6 +182,7 @@ class WhisperConfig(PretrainedConfig):
 
 
 TINY = {"d_model": 32, "n_layers": 2, "n_heads": 2, "d_ff": 64}
+TINY_MEL = {"sample_rate": 8000, "n_fft": 256, "window": 160, "hop": 40, "n_mels": 20}
 TINY_PICTURE = {**TINY, "size": 32, "patch": 8}
 
 
@@ -258,4 +227,57 @@ def register_encoders() -> list[EncoderPart]:
             test_config={**TINY, "n_mels": 20, "n_ctx": 64},
             truncatable=True,
         ),
+    ]
+
+
+@hookimpl
+def register_vocoders() -> list[VocoderPart]:
+    return [
+        VocoderPart(
+            name="hifigan",
+            doc="HiFi-GAN vocoder of a checkpoint, from a folder, as SpeechT5 has it",
+            config=HifiGanConfig,
+            build="muomni_transformers.hifigan:build",
+            pretrained="muomni_transformers.weights:load",
+            graphs="muomni_transformers.hifigan:graphs",
+            runner="muomni_transformers.runtime:ContextRunner",
+            test_config={
+                "mel": TINY_MEL,
+                **{"channels": 16, "rates": (5, 8), "kernels": (11, 16)},
+                **{"resblock_kernels": (3, 5), "resblock_dilations": ((1, 3), (1, 2))},
+            },
+        ),
+        VocoderPart(
+            name="vocos-checkpoint",
+            doc="Vocos of a published checkpoint, from a folder with config.yaml",
+            config=VocosCheckpointConfig,
+            build="muomni_transformers.vocos:build",
+            pretrained="muomni_transformers.vocos:load",
+            graphs="muomni_transformers.hifigan:graphs",
+            runner="muomni_transformers.runtime:ContextRunner",
+            test_config={"mel": TINY_MEL, "channels": 16, "layers": 2, "hidden": 24},
+        ),
+    ]
+
+
+@hookimpl
+def register_codecs() -> list[CodecPart]:
+    return [
+        CodecPart(
+            name="mimi",
+            doc="Mimi codec of a checkpoint, from a folder; of waveforms, 12.5 frames a second, without a vocoder",
+            config=MimiConfig,
+            build="muomni_transformers.mimi:build",
+            pretrained="muomni_transformers.weights:load",
+            graphs="muomni_transformers.mimi:graphs",
+            runner="muomni_transformers.runtime:MimiRunner",
+            read="muomni_cli.audio.io:read",
+            cache_fields=frozenset({"sample_rate", "max_seconds", "rates"}),
+            waveform=True,
+            test_config={
+                **{"sample_rate": 8000, "filters": 4, "rates": (5, 4), "d_model": 16, "n_layers": 2, "n_heads": 2},
+                **{"d_ff": 24, "window": 6, "groups": 16, "codebook_size": 16, "code_dim": 8},
+                **{"trained_codebooks": 4, "codebooks": 3},
+            },
+        )
     ]

@@ -8,16 +8,17 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import nn
-from transformers.utils import logging
 
 from muomni_cli.api import RequestError, expand_path
 from muomni_cli.nn.checkpoint_files import weight_files
 from muomni_transformers.checkpoint_config import settings_of
-from muomni_transformers.plugin import PretrainedConfig
+from muomni_transformers.settings import CheckpointConfig
 
 
-def load(module: nn.Module, config: PretrainedConfig) -> str:
+def load(module: nn.Module, config: CheckpointConfig) -> str:
     """Load what ``weights`` names, if anything, into an encoder; returns the folder. RequestError if the checkpoint is
     another than the settings describe, or is damaged."""
     if not config.weights:
@@ -58,9 +59,33 @@ def _loaded(encoder: Any, folder: Path) -> nn.Module:
     return cast("nn.Module", loaded)
 
 
+def load_tensors(tower: nn.Module, folder: Path, ignored: tuple[str, ...]) -> None:
+    """Load safetensors whose names are those of ``tower``, but for those that begin with one of ``ignored``.
+    RequestError if they are not all there, of the right shapes and finite, or others are."""
+    given: dict[str, torch.Tensor] = {}
+    try:
+        for path in weight_files(folder):
+            given |= load_file(path)
+    except SafetensorError as error:
+        raise RequestError(f"the weights in {folder} are damaged: {error}", "copy the checkpoint again") from error
+    given = {name: tensor for name, tensor in given.items() if not name.startswith(ignored)}
+    wanted = tower.state_dict()
+    for what, names in (("lack", wanted.keys() - given.keys()), ("have the unknown", given.keys() - wanted.keys())):
+        if names:
+            raise RequestError(f"the weights in {folder} {what} {min(names)}", "use another checkpoint")
+    for name, tensor in given.items():
+        if tensor.shape != wanted[name].shape or not torch.isfinite(tensor).all():
+            why = f"is of shape {tuple(tensor.shape)}, not {tuple(wanted[name].shape)}"
+            why = "holds numbers that are not finite" if tensor.shape == wanted[name].shape else why
+            raise RequestError(f"{name} in {folder} {why}", "use another checkpoint")
+    tower.load_state_dict(given)
+
+
 @contextmanager
 def _silent() -> Iterator[None]:
     """No lines and no progress bar of transformers: what matters is in the errors."""
+    from transformers.utils import logging
+
     level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity(logging.CRITICAL)
     logging.disable_progress_bar()

@@ -25,7 +25,7 @@ class Magnitudes(nn.Module):
 
     def __init__(self, mel: MelConfig) -> None:
         super().__init__()
-        self.floor = mel.mel_floor
+        self.floor, self.magnitude, self.decimal = mel.mel_floor, mel.spectrum == "magnitude", mel.log == "log10"
         inverse = torch.linalg.pinv(torch.from_numpy(mel_filters(mel)))  # (F,K)
         self.register_buffer("inverse", inverse.float(), persistent=False)
 
@@ -34,7 +34,9 @@ class Magnitudes(nn.Module):
 
     def power(self, mel: Tensor) -> Tensor:
         """(B,M,F) -> (B,M,K); possibly negative where no power has this mel."""
-        return (mel.float().exp() - self.floor) @ self.inverse
+        levels = mel.float() * math.log(10) if self.decimal else mel.float()
+        found = (levels.exp() - self.floor) @ self.inverse
+        return found * found.abs() if self.magnitude else found
 
 
 def least_of(window: Tensor) -> float:

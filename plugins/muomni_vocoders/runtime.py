@@ -5,7 +5,6 @@ Shapes: M mel frames, F mel bins, K frequencies, N samples.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -73,7 +72,7 @@ class VocosRunnerStream(_VocoderRunnerStream):
         return self._take(piece)
 
     def finish(self) -> NDArray[np.float32]:
-        silence = np.full((self._config.lookahead, self.mel.n_mels), math.log(self.mel.mel_floor), np.float32)
+        silence = np.full((self._config.lookahead, self.mel.n_mels), self.mel.silent_level, np.float32)
         made = self._take(silence) if self._owed else silence[:0, 0]
         return np.concatenate([made, self._ended()])
 

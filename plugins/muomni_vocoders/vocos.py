@@ -39,7 +39,7 @@ class Vocos(nn.Module):
         self.register_buffer("window", torch.hann_window(mel.window), persistent=False)
         added = torch.from_numpy(sweeps(mel.sample_rate, mel.hop, mel.n_fft))
         self.register_buffer("sweeps", added, persistent=False)
-        self.silence = torch.tensor(mel.mel_floor).log().item()
+        self.silence = mel.silent_level
         self.loudest = self.window.sum().log().item()  # of a full-scale constant, the most in one frequency
 
     def forward(self, mel: Tensor) -> Tensor:

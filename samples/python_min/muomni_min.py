@@ -214,11 +214,13 @@ def say(bundle: Bundle, spoken: str) -> list[list[int]]:
 def vocode(bundle: Bundle, mel: np.ndarray) -> np.ndarray:
     """(1,M,F) log-mel -> (M * hop,) samples."""
     entry, graphs = bundle.part("vocoder")
+    entry["use"] in ("vocos", "griffin-lim") or sys.exit(f"the vocoder {entry['use']} is not run here")
     settings, vocoder = entry["mel"], graphs["vocoder"]
     count, drop = mel.shape[1] * settings["hop"], settings["window"] // 2
     if entry["use"] == "vocos":
         late = entry["config"]["lookahead"]
-        silence = np.full((1, late, settings["n_mels"]), math.log(settings["mel_floor"]), np.float32)
+        log = math.log10 if settings.get("log") == "log10" else math.log
+        silence = np.full((1, late, settings["n_mels"]), log(settings["mel_floor"]), np.float32)
         mel, drop = np.concatenate([mel, silence], axis=1), drop + late * settings["hop"]
         made = vocoder(mel=mel, real=(np.arange(mel.shape[1]) >= late).astype(np.float32)[None])
     else:

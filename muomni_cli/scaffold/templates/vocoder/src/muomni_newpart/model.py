@@ -61,7 +61,7 @@ class Newpart(nn.Module):
     def __init__(self, config: NewpartConfig, mel: MelConfig) -> None:
         super().__init__()
         self.config, self.mel = config, mel
-        self.silence = math.log(mel.mel_floor)
+        self.silence = mel.silent_level
         blocks = [ConvNeXt(config.width, kernel=config.kernel, scale=1 / config.layers) for _ in range(config.layers)]
         self.stack = CausalStack(
             [

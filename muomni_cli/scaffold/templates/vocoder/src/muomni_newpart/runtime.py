@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -39,7 +38,7 @@ class VocoderStream:
     def finish(self) -> NDArray[np.float32]:
         """Return the remaining samples, with silence as lookahead."""
         shape = (self._config.lookahead, self._mel.n_mels)
-        samples = self.push(np.full(shape, math.log(self._mel.mel_floor), np.float32))
+        samples = self.push(np.full(shape, self._mel.silent_level, np.float32))
         self._begin()
         return samples
 
