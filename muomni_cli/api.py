@@ -27,9 +27,12 @@ from muomni_cli.contract.data import (
     ExampleData,
     Examples,
     FileMedia,
+    Item,
     Media,
     Message,
+    Preference,
     SliceMedia,
+    SpeechPreference,
 )
 from muomni_cli.contract.declarations import (
     CallbackPart,
@@ -68,10 +71,11 @@ from muomni_cli.contract.speech import (
     Sampler,
     Talker,
     TextChunk,
+    Utterance,
     Vocoder,
     VoiceSettings,
 )
-from muomni_cli.contract.training import Batch, Callback, Loss, Objective, Sample, StageContext
+from muomni_cli.contract.training import Batch, Callback, Loss, Objective, Policy, Sample, SpeechPolicy, StageContext
 from muomni_cli.core import console, files, stopping
 from muomni_cli.core.errors import MuomniError, RequestError
 from muomni_cli.core.text import cut_sentences, utf8_lines
@@ -84,14 +88,14 @@ from muomni_cli.training.tracking import Tracker, TrackerConfig
 
 __all__ = [
     "Batch", "Cache", "Callback", "CallbackPart", "Capability", "CharSpan", "CheckSpec", "CodeShape", "Codec",
-    "CodecPart", "Conversation", "Dataset", "DatasetPart", "Depth", "Document", "Download", "Encoder",
-    "EncoderOutput", "EncoderPart", "EvalSample", "Evaluation", "Example", "ExampleData", "Examples",
-    "ExporterPart", "Factor", "FileMedia", "FrameSpan", "Graph", "GraphFn", "GraphInput", "Loss", "LossWeight",
-    "Media", "MelConfig", "Message", "MetricResult", "MetricSet", "ModelFiles", "MuomniError", "Objective",
-    "OpenedRecipe", "Part", "PartConfig", "RecipeFile", "RemoteFile", "RequestError", "RuntimePart", "Sample",
-    "Sampler", "SliceMedia", "SpeechProgramPart", "StageContext", "Step", "Talker", "TalkerPart", "TextChunk",
-    "Thinker", "ThinkerOutput", "ThinkerPart", "Tokenizer", "TokenizerPart", "Tracker", "TrackerConfig", "Vocoder",
-    "VocoderPart",
-    "VoiceSettings", "Width", "Word", "console", "cut_sentences", "expand_path", "files", "hookimpl", "open_recipe",
-    "speech_programs", "split", "stopping", "subtitles", "utf8_lines",
+    "CodecPart", "Conversation", "Dataset", "DatasetPart", "Depth", "Document", "Download", "Encoder", "EncoderOutput",
+    "EncoderPart", "EvalSample", "Evaluation", "Example", "ExampleData", "Examples", "ExporterPart", "Factor",
+    "FileMedia", "FrameSpan", "Graph", "GraphFn", "GraphInput", "Item", "Loss", "LossWeight", "Media", "MelConfig",
+    "Message", "MetricResult", "MetricSet", "ModelFiles", "MuomniError", "Objective", "OpenedRecipe", "Part",
+    "PartConfig", "Policy", "Preference", "RecipeFile", "RemoteFile", "RequestError", "RuntimePart", "Sample",
+    "Sampler", "SliceMedia", "SpeechPolicy", "SpeechPreference", "SpeechProgramPart", "StageContext", "Step", "Talker",
+    "TalkerPart", "TextChunk", "Thinker", "ThinkerOutput", "ThinkerPart", "Tokenizer", "TokenizerPart", "Tracker",
+    "TrackerConfig", "Utterance", "Vocoder", "VocoderPart", "VoiceSettings", "Width", "Word", "console",
+    "cut_sentences", "expand_path", "files", "hookimpl", "open_recipe", "speech_programs", "split", "stopping",
+    "subtitles", "utf8_lines",
 ]  # fmt: skip
