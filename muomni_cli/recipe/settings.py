@@ -91,7 +91,8 @@ class TrainSettings(Settings):
         "trained",
         min_length=1,
         description="initial weights: a run or an installed model (its part of this stage; for the stages thinker and "
-        "omni its tokenizer, too), or random; trained: in the omni stage those of the parts' own stages, else random",
+        "omni its tokenizer, too), or random; trained: in the omni stage those of the parts' own stages, in those on "
+        "pairs those of the run, else random",
     )
     init_encoders: dict[str, str] = Field(
         {}, description="modality -> run or installed model to take this encoder of the omni stage from"

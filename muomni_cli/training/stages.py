@@ -76,7 +76,7 @@ class Job:
 
     @property
     def chosen(self) -> PartSpec | None:
-        """The part that this stage trains by itself; None for omni and those on pairs. RequestError if it is unknown."""
+        """The part that this stage trains by itself; None for omni and those on pairs. RequestError if unknown."""
         known = stages_of(self.recipe)
         if self.stage not in known:
             listed = f"its stages: {', '.join([*known, 'all'])}" if known else "name a part that can be trained"

@@ -70,7 +70,7 @@ def moved(objective: PreferenceObjective, rate: float = 1e-2) -> None:
     with torch.no_grad():
         for parameter in objective.module.parameters():
             if parameter.grad is not None:
-                parameter -= rate * parameter.grad
+                parameter.sub_(rate * parameter.grad)
                 parameter.grad = None
 
 

@@ -29,9 +29,10 @@ def assert_same(one: Path, other: Path) -> None:
     assert [name for name in first if not torch.equal(first[name], second[name])] == []
 
 
+@pytest.mark.usefixtures("utterances")
 @pytest.mark.parametrize("stage", ["dpo", "talker_dpo"])
 def test_a_stage_tunes_its_part_and_leaves_what_it_began_with(
-    stage: str, here: Path, utterances: Path, muomni: Muomni, capsys: pytest.CaptureFixture[str]
+    stage: str, here: Path, muomni: Muomni, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run, part = here / "runs" / "whole", "omni" if stage == "dpo" else "talker"
     before = sha256(run / part / "last.safetensors")
@@ -49,7 +50,7 @@ def test_a_stage_tunes_its_part_and_leaves_what_it_began_with(
     engine = RunEngine(RunFolder(run), device="cpu")
     assert Path(str(engine.checkpoint(part))).parent.name == stage
     tuned = load_file(run / stage / "best.safetensors")
-    began = {name: tensor for name, tensor in load_file(run / part / "last.safetensors").items()}
+    began = load_file(run / part / "last.safetensors")
     changed = {name for name in began if not torch.equal(began[name], tuned[name])}
     frozen = ("model.encoders.", "model.projectors.") if stage == "dpo" else ("model.reader.", "model.framer.")
     assert changed
@@ -63,8 +64,9 @@ def test_a_stage_tunes_its_part_and_leaves_what_it_began_with(
     assert_same(run / stage / "last.safetensors", here / "runs" / "short" / stage / "last.safetensors")
 
 
+@pytest.mark.usefixtures("utterances")
 def test_a_tuned_run_chats_speaks_and_is_described(
-    here: Path, utterances: Path, muomni: Muomni, capsys: pytest.CaptureFixture[str]
+    here: Path, muomni: Muomni, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert muomni("train", "dpo", "whole.toml") == 0
     assert muomni("train", "talker_dpo", "whole.toml") == 0
@@ -80,19 +82,18 @@ def test_a_tuned_run_chats_speaks_and_is_described(
     assert engine.checkpoint("omni") == here / "runs" / "whole" / WEIGHTS  # the one that is named
 
 
-def test_a_run_begins_with_another_model_and_gets_its_voice(here: Path, utterances: Path, muomni: Muomni) -> None:
+@pytest.mark.usefixtures("utterances")
+def test_a_run_begins_with_another_model_and_gets_its_voice(muomni: Muomni) -> None:
     for stage, lora in (("dpo", "lora={rank=2}"), ("talker_dpo", "steps=2")):
         words = (f"train.{stage}.init=runs/whole", f"train.{stage}.{lora}")
         assert muomni("train", stage, "whole.toml", "--run", "new", *words) == 0
     assert muomni("chat", "-m", "new", "Say 3") == 0
     assert muomni("tts", "-m", "new", "A hen.", "-o", "hen.wav") == 0
-    assert muomni("models", "merge", "-m", "new", "-o", "runs/merged") == 0
+    assert muomni("models", "merge", "new", "-o", "runs/merged") == 0
     assert muomni("chat", "-m", "merged", "Say 3") == 0
 
 
-def test_bad_pairs_are_named_and_left_out(
-    here: Path, muomni: Muomni, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_bad_pairs_are_named_and_left_out(here: Path, muomni: Muomni, capsys: pytest.CaptureFixture[str]) -> None:
     bad = [
         {"prompt": "x", "chosen": "a", "rejected": "a"},
         {"prompt": "x", "chosen": " ", "rejected": "a"},
@@ -113,6 +114,7 @@ def test_bad_pairs_are_named_and_left_out(
     assert "[[data.dpo]] has no pairs" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("utterances")
 @pytest.mark.parametrize(
     ("words", "told"),
     [
@@ -125,7 +127,7 @@ def test_bad_pairs_are_named_and_left_out(
     ],
 )
 def test_what_cannot_be_tuned_is_refused(
-    words: tuple[str, ...], told: str, here: Path, utterances: Path, muomni: Muomni, capsys: pytest.CaptureFixture[str]
+    words: tuple[str, ...], told: str, muomni: Muomni, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert muomni("train", words[0], "whole.toml", *words[1:]) == 2
     error = capsys.readouterr().err
@@ -134,7 +136,7 @@ def test_what_cannot_be_tuned_is_refused(
 
 
 def test_utterances_of_another_talker_are_refused(
-    here: Path, utterances: Path, muomni: Muomni, capsys: pytest.CaptureFixture[str]
+    utterances: Path, muomni: Muomni, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rows = [json.loads(line) for line in utterances.read_text().splitlines()]
     write_lines(utterances, [row | {"chosen": row["chosen"][:-1]} for row in rows])
@@ -156,7 +158,8 @@ def test_the_weights_that_a_stage_began_with_stay(
     assert "began from other weights" in capsys.readouterr().err
 
 
-def test_data_check_reads_pairs(here: Path, utterances: Path, muomni: Muomni, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.usefixtures("utterances")
+def test_data_check_reads_pairs(muomni: Muomni, capsys: pytest.CaptureFixture[str]) -> None:
     assert muomni("data", "check", "whole.toml", "--json") == 0
     found = {row["table"]: row for row in json.loads(capsys.readouterr().out)["validating"]}
     assert found["dpo"]["train"] + found["dpo"]["val"] == 16
