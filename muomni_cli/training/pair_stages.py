@@ -7,7 +7,6 @@ takes the place of that in whatever uses the run, and that of ``talker_dpo`` the
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,14 @@ from muomni_cli.data.preferences import open_answers, open_utterances
 from muomni_cli.omni import OmniModel
 from muomni_cli.recipe.model import DPO, OMNI, TALKER_DPO, TUNED
 from muomni_cli.registry.registry import resolve
-from muomni_cli.runs.checkpoint import load_part, omni_entries, open_omni
+from muomni_cli.runs.checkpoint import (
+    build_aside,
+    load_part,
+    omni_entries,
+    open_omni,
+    read_checkpoint,
+    write_checkpoint,
+)
 from muomni_cli.runs.run import RunFolder, differences, open_entry, part_entry
 from muomni_cli.training.base_model import load_pretrained
 from muomni_cli.training.context import TrainingContext
@@ -60,12 +66,14 @@ def pair_objective(context: TrainingContext, held: Mapping[str, Any] | None) -> 
 
 def begun_from(context: TrainingContext) -> dict[str, str]:
     """For the header of checkpoints: the digest of the weights that the stage begins with."""
-    return {BEGUN: sha256(_base(context)[1])}
+    weights = _base(context)[1]
+    return {BEGUN: "" if weights is None else sha256(weights)}
 
 
 def pair_entries(context: TrainingContext) -> dict[str, Any]:
     """What ``model.json`` holds about the stage; a run without codec, vocoder and Talker gets those of ``init``."""
     run, weights = _base(context)
+    assert weights is not None, "a dry run writes nothing"
     if context.stage == TALKER_DPO:
         if run.root != context.run.root and context.strategy.main:
             _adopt(run, context.run)
@@ -87,8 +95,9 @@ def require_untuned(run: RunFolder, stage: str, again: Collection[str]) -> None:
         )
 
 
-def _base(context: TrainingContext) -> tuple[RunFolder, Path]:
-    """The run and the checkpoint that the stage begins with. RequestError if there is none."""
+def _base(context: TrainingContext) -> tuple[RunFolder, Path | None]:
+    """The run and the checkpoint that the stage begins with. RequestError if there is none, except in a dry run of
+    ``dpo``, which does with random weights."""
     init, stage = context.settings.init, context.stage
     if init == "random":
         raise RequestError(
@@ -102,7 +111,7 @@ def _base(context: TrainingContext) -> tuple[RunFolder, Path]:
         found = base.joint
     if found is None and stage == DPO:
         found = run.checkpoint("thinker")
-    if found is None:
+    if found is None and not (context.trial and stage == DPO and base is None):
         missing = "talker" if stage == TALKER_DPO else "thinker"
         raise RequestError(
             f"run {run.root} has no trained {missing} that {stage} could tune",
@@ -113,6 +122,11 @@ def _base(context: TrainingContext) -> tuple[RunFolder, Path]:
 
 def _thinker_policy(context: TrainingContext, *, adapted: bool) -> Policy:
     run, weights = _base(context)
+    chosen = context.recipe.thinker
+    if weights is None and chosen is not None:
+        size = {"vocab_size": context.tokenizer().vocab_size}
+        return ThinkerPolicy(OmniModel(build_aside(chosen.registered, chosen.config, size), {}))
+    assert weights is not None, "a recipe with this stage has a Thinker"
     joint = weights.parent.name in (OMNI, DPO)
     held = omni_entries(run, weights)["thinker"] if joint else run.model()["parts"]["thinker"]
     _require_same(context, "thinker", held)
@@ -124,6 +138,7 @@ def _thinker_policy(context: TrainingContext, *, adapted: bool) -> Policy:
 
 def _talker_policy(context: TrainingContext, *, adapted: bool) -> Policy:
     run, weights = _base(context)
+    assert weights is not None, "only dpo is tried without"
     held = run.model()["parts"]["talker"]
     _require_same(context, "talker", held)
     registered, _ = open_entry(held)
@@ -170,7 +185,10 @@ def _adopt(source: RunFolder, run: RunFolder) -> None:
         weights = source.tuned(stage)
         if weights is None or stage not in model["parts"] or run.status(stage) != "missing":
             continue
-        with run.new_stage(stage) as folder:
-            shutil.copyfile(weights, folder / weights.name)
+        checkpoint = read_checkpoint(weights)
+        header = {key: value for key, value in checkpoint.header.items() if key != "format"}
+        sections = {name: found for name in ("model", "ema") if (found := checkpoint.section(name))}
+        with run.new_stage(stage) as folder:  # written anew: files of a package have no checksums of their own
+            write_checkpoint(folder / weights.name, header, sections)
         state = {key: value for key, value in model["stages"].get(stage, {}).items() if key != "updated"}
         run.record(stage, {"status": "finished", **state}, model["parts"][stage], model["chat"])

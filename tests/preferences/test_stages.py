@@ -12,11 +12,13 @@ import torch
 from safetensors.torch import load_file
 
 from muomni_cli.core.checksums import sha256
+from muomni_cli.models.package_run import pack_run
 from muomni_cli.models.run_engine import RunEngine
 from muomni_cli.runs.run import RunFolder
 from tests.preferences.conftest import Muomni, answers, write_lines
 
 WEIGHTS = "omni/last.safetensors"
+TEXT = 'data.text=[{use="tales", count=20}]'
 
 
 def metrics(run: Path, stage: str) -> list[dict[str, Any]]:
@@ -84,11 +86,21 @@ def test_a_tuned_run_chats_speaks_and_is_described(
 
 @pytest.mark.usefixtures("utterances")
 def test_a_run_begins_with_another_model_and_gets_its_voice(muomni: Muomni) -> None:
+    pack_run(RunFolder(Path("runs/whole")), Path("packed"), half=False)  # whose files have no checksums of their own
     for stage, lora in (("dpo", "lora={rank=2}"), ("talker_dpo", "steps=2")):
-        words = (f"train.{stage}.init=runs/whole", f"train.{stage}.{lora}")
+        words = (f"train.{stage}.init=packed", f"train.{stage}.{lora}")
         assert muomni("train", stage, "whole.toml", "--run", "new", *words) == 0
     assert muomni("chat", "-m", "new", "Say 3") == 0
     assert muomni("tts", "-m", "new", "A hen.", "-o", "hen.wav") == 0
+    pack_run(RunFolder(Path("runs/new")), Path("packed-new"), half=False)
+    assert sorted(path.name for path in Path("packed-new").iterdir() if path.is_dir()) == [
+        "codec",
+        "dpo",
+        "talker_dpo",
+        "tokenizer",
+        "vocoder",
+    ]
+    assert muomni("tts", "-m", "packed-new", "A hen.", "-o", "hen.wav") == 0
     assert muomni("models", "merge", "new", "-o", "runs/merged") == 0
     assert muomni("chat", "-m", "merged", "Say 3") == 0
 
@@ -156,6 +168,12 @@ def test_the_weights_that_a_stage_began_with_stay(
     (run / "omni" / "best.safetensors").write_bytes((run / "dpo" / "best.safetensors").read_bytes())
     assert muomni("train", "dpo", "whole.toml", "--resume", "train.dpo.steps=6") == 2
     assert "began from other weights" in capsys.readouterr().err
+
+
+def test_a_dry_run_does_without_trained_weights(here: Path, muomni: Muomni, capsys: pytest.CaptureFixture[str]) -> None:
+    assert muomni("train", "dpo", "whole.toml", "--run", "none", "--dry-run", TEXT) == 0
+    assert "dpo" in capsys.readouterr().out
+    assert not (here / "runs" / "none").exists()
 
 
 @pytest.mark.usefixtures("utterances")
