@@ -98,7 +98,7 @@ def open_answers(recipe: Recipe, tokenizer: Tokenizer, progress: Progress) -> Pa
         size = max(len(side.ids) for side in sides)
         if size > context + 1:
             return f"are longer than the context of {context} tokens"
-        return Laid(*sides, size)
+        return Laid(sides[0], sides[1], size)
 
     identity = {"context": context, "template": template, "system": system, "tokenizer": tokenizer_hash(tokenizer)}
     return _open(recipe, "dpo", lay_out, identity, progress)
@@ -121,7 +121,7 @@ def open_utterances(recipe: Recipe, progress: Progress) -> PairData[Utterance]:
         if not isinstance(item, SpeechPreference):
             return "are of text, which belong in [[data.dpo]]"
         sides = [Utterance(item.text, item.voice, np.array(codes, np.int64)) for codes in (item.chosen, item.rejected)]
-        return Laid(*sides, max(len(side.codes) for side in sides))
+        return Laid(sides[0], sides[1], max(len(side.codes) for side in sides))
 
     return _open(recipe, "talker_dpo", lay_out, {}, progress)
 

@@ -103,7 +103,7 @@ def _answers(row: Mapping[str, Any], key: str | None, source: str) -> Preference
     if isinstance(system := row.get("system"), str) and system and before[0].role != "system":
         before = (Message("system", system), *before)
     said = (part for message in before for part in (message.role, message.text))
-    return Preference(before, *answers, key or content_key(*said), source, SIDES[row.get("split", "")])
+    return Preference(before, answers[0], answers[1], key or content_key(*said), source, SIDES[row.get("split", "")])
 
 
 def _messages(value: Any, role: str) -> tuple[Message, ...] | None:

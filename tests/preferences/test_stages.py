@@ -15,6 +15,8 @@ from muomni_cli.core.checksums import sha256
 from muomni_cli.models.package_run import pack_run
 from muomni_cli.models.run_engine import RunEngine
 from muomni_cli.runs.run import RunFolder
+from muomni_datasets.config import PreferencesConfig
+from muomni_datasets.preferences import Preferences
 from tests.preferences.conftest import Muomni, answers, write_lines
 
 WEIGHTS = "omni/last.safetensors"
@@ -182,3 +184,9 @@ def test_data_check_reads_pairs(muomni: Muomni, capsys: pytest.CaptureFixture[st
     found = {row["table"]: row for row in json.loads(capsys.readouterr().out)["validating"]}
     assert found["dpo"]["train"] + found["dpo"]["val"] == 16
     assert found["talker_dpo"]["train"] + found["talker_dpo"]["val"] == 6
+    for table in ("dpo", "talker_dpo"):  # what is exported is read again
+        assert muomni("data", "export", "whole.toml", "--table", table, "--split", "train", "-o", table) == 0
+        listed = Path(table) / "examples.jsonl"
+        pairs = list(Preferences(PreferencesConfig(path=str(listed))).documents())
+        assert len(pairs) == len(listed.read_text().splitlines()) > 0
+    assert muomni("data", "export", "whole.toml", "--table", "dpo", "-o", "pairs.parquet", "--parquet") == 2
