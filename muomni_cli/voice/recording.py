@@ -78,7 +78,7 @@ def microphone(device: str | None = None) -> Iterator[SoundDeviceMicrophone]:
 
 
 @dataclass(frozen=True, slots=True)
-class Clip:
+class Take:
     """Recorded speech (N,), its level and peak, and whether the reader was silent at the end."""
 
     samples: Wave
@@ -116,7 +116,7 @@ def level_of(block: Wave) -> float:
     return 10 * float(np.log10(power + 1e-10))
 
 
-def record_clip(source: Microphone, silence: float, meter: Callable[[float], None]) -> Clip:
+def record_clip(source: Microphone, silence: float, meter: Callable[[float], None]) -> Take:
     """Record until ``silence`` seconds follow speech, or nothing is said for as long as the longest clip may last.
 
     ``meter`` is told the level of each block, in dB of full scale. MuomniError as of :meth:`Microphone.blocks`.
@@ -136,17 +136,24 @@ def record_clip(source: Microphone, silence: float, meter: Callable[[float], Non
         if ended or len(levels) * BLOCK >= LONGEST:
             break
     if not spoken:
-        return Clip(np.zeros(0, np.float32), source.rate, ended)
+        return Take(np.zeros(0, np.float32), source.rate, ended)
     first = max(0, spoken[0] - round(BEFORE / BLOCK))
     last = spoken[-1] + 1 + round(AFTER / BLOCK)
-    return Clip(np.concatenate(held[first:last]), source.rate, ended)
+    return Take(np.concatenate(held[first:last]), source.rate, ended)
 
 
 @dataclass(slots=True)
 class ScriptFolder:
-    """A folder in the layout of LJSpeech that grows clip by clip. ``texts``: of the clips so far, by name."""
+    """A folder in the layout of LJSpeech that grows clip by clip.
+
+    Attributes:
+        root: the folder.
+        lines: of its list, as they are in the file; also those whose file is missing.
+        texts: of the clips that are there, by name.
+    """
 
     root: Path
+    lines: list[str]
     texts: dict[str, str]
 
     @classmethod
@@ -154,24 +161,36 @@ class ScriptFolder:
         """What was recorded before. RequestError if the folder is a file, or its list cannot be read."""
         if root.exists() and not root.is_dir():
             raise RequestError(f"{root} is a file, not a folder", "name another folder: -o FOLDER")
-        texts: dict[str, str] = {}
-        if (root / LIST).is_file():
-            for line in (root / LIST).read_text(encoding="utf-8").splitlines():
-                name, _, rest = line.partition("|")
-                if name and (root / SOUNDS / f"{name}.wav").is_file():
-                    texts[name] = rest.partition("|")[0]
-        return cls(root, texts)
+        lines: list[str] = []
+        if (root / LIST).exists() and (root / LIST).stat().st_size:
+            with open_regular(root / LIST) as raw:
+                lines = [line.rstrip("\r\n") for _, line in utf8_lines(raw, _refused(root / LIST))]
+        entries = (line.split("|") for line in lines)
+        clips = {name: text for name, text, *_ in (entry for entry in entries if len(entry) > 1)}
+        return cls(
+            root, lines, {name: text for name, text in clips.items() if (root / SOUNDS / f"{name}.wav").is_file()}
+        )
 
-    def add(self, text: str, clip: Clip) -> Path:
+    def add(self, text: str, clip: Take) -> Path:
         """Write a clip; its file appears before the list names it. MuomniError if the disk is full."""
-        used = {int(name) for name in self.texts if name.isdigit()}
+        used = {int(name) for line in self.lines if (name := line.partition("|")[0]).isdecimal()}
         name = f"{max(used, default=0) + 1:04}"
         path = self.root / SOUNDS / f"{name}.wav"
         with replacing(path) as temporary:
             soundfile.write(temporary, clip.samples, clip.rate, subtype="PCM_16", format="WAV")
+        self.lines.append(f"{name}|{text}|{text}")
         self.texts[name] = text
-        write_text(self.root / LIST, "".join(f"{name}|{one}|{one}\n" for name, one in self.texts.items()))
+        write_text(self.root / LIST, "".join(f"{line}\n" for line in self.lines))
         return path
+
+
+def _refused(path: Path) -> Callable[[str, str], None]:
+    """Refuses a list with a line that is not text: it would be lost when the list is written again."""
+
+    def note(reason: str, line: str) -> None:
+        raise RequestError(f"{path} cannot be continued: {line} {reason}", "name another folder: -o FOLDER")
+
+    return note
 
 
 def script_lines(path: Path) -> list[str]:
@@ -228,7 +247,7 @@ def _accepted(
     ask: Callable[[str], str],
     say: Callable[[str], None],
     meter: Callable[[float], None],
-) -> tuple[Clip | None, bool]:
+) -> tuple[Take | None, bool]:
     """The clip to keep, after as many takes as are asked for, and whether the reader ends here."""
     while True:
         clip = record_clip(source, silence, meter)
@@ -236,9 +255,13 @@ def _accepted(
             say(f"{clip.seconds:.1f} s at {clip.level:.0f} dB")
         if clip.problem:
             say(clip.problem)
-        fine = not clip.problem
-        answer = ask("Enter: next, r: again, s: skip, q: end " if fine else "Enter: again, k: keep, s: skip, q: end ")
+        fine, silent = not clip.problem, not clip.samples.size
+        question = "Enter: next, r: again, s: skip, q: end "
+        if not fine:
+            question = f"Enter: again, {'' if silent else 'k: keep, '}s: skip, q: end "
+        while (answer := ask(question)) not in ("", "s", "q", "r" if fine or silent else "k"):
+            say(f"there is no answer {answer}")
         if answer == "r" or (answer == "" and not fine):
             continue
         kept = answer == "k" or (fine and answer != "s")
-        return (clip if kept and clip.samples.size else None), answer == "q"
+        return (clip if kept else None), answer == "q"

@@ -1,8 +1,9 @@
 """Converts icon sets in Iconify's format to one tar of small pictures: ``noto/1f34e.png``, named by style and by the
-code points of the emoji. Only emoji that every set has are drawn, and none in several skin tones.
+code points of the emoji. Only emoji are drawn that every set with code points has, and none in several skin tones.
 
-A set is a package with ``icons.json``, which holds the SVG body of every icon by name, and ``chars.json``, which maps
-code points to names. <https://iconify.design/docs/types/iconify-json.html>
+A set is a package with ``icons.json``, which holds the SVG body of every icon by name, and mostly ``chars.json``, which
+maps code points to names. Sets without it use the names of the others and draw the emoji whose names they have.
+<https://iconify.design/docs/types/iconify-json.html>
 """
 
 from __future__ import annotations
@@ -29,10 +30,23 @@ _VARIANT = "-fe0f"  # asks for the colored form, which some sets write and other
 
 @dataclass(frozen=True, slots=True)
 class IconSet:
-    """Icons of one style. ``names``: the icon of an emoji, by code points in hexadecimal."""
+    """Icons of one style. ``names``: the icon of an emoji, by code points in hexadecimal; empty if the set does not
+    tell."""
 
     icons: Mapping[str, Any]
     names: Mapping[str, str]
+
+    def has(self, name: str) -> bool:
+        return name in self.icons["icons"] or name in self.icons.get("aliases", {})
+
+    def named_as_in(self, others: Sequence[IconSet], emoji: Sequence[str]) -> IconSet:
+        """This set with the names that ``others`` give to those ``emoji``, where it has an icon of that name."""
+        names = {}
+        for one in emoji:
+            same = [name for other in others if self.has(name := other.names[one])]
+            if same:
+                names[one] = same[0]
+        return IconSet(self.icons, names)
 
     def svg(self, emoji: str) -> str:
         """The drawing of an emoji. Raises ValueError: a mirrored or rotated icon refers to none."""
@@ -68,12 +82,16 @@ def draw_icons(archives: Sequence[Path], targets: Sequence[Path], advance: Advan
     except ImportError as error:
         raise RequestError("the Python package resvg-py, which draws these pictures, is missing", INSTALL) from error
     sets = [read_set(archive) for archive in archives]
-    common = set.intersection(*(set(one.names) for one in sets))
+    pointed = [one for one in sets if one.names]
+    common = sorted(set.intersection(*(set(one.names) for one in pointed))) if pointed else []
     if not common:
         raise ValueError("the icon sets have no emoji in common")
     with tarfile.open(targets[0], "w") as tar:
-        for style, icon_set, archive in zip(STYLES, sets, archives, strict=True):
-            for emoji in sorted(common):
+        for style, found, archive in zip(STYLES, sets, archives, strict=True):
+            icon_set = found if found.names else found.named_as_in(pointed, common)
+            for emoji in common:
+                if emoji not in icon_set.names:
+                    continue
                 svg = icon_set.svg(emoji)
                 picture = svg_to_bytes(svg_string=svg, width=SIDE, height=SIDE, skip_system_fonts=True)
                 header = tarfile.TarInfo(f"{style}/{emoji}.png")
@@ -85,7 +103,8 @@ def draw_icons(archives: Sequence[Path], targets: Sequence[Path], advance: Advan
 def read_set(archive: Path) -> IconSet:
     """The icon set of an npm archive. Raises ValueError: there is none in it."""
     with tarfile.open(archive, "r:gz") as tar:
-        icons, chars = (_json(tar, f"package/{name}.json") for name in ("icons", "chars"))
+        icons = _json(tar, "package/icons.json")
+        chars = _json(tar, "package/chars.json") if "package/chars.json" in tar.getnames() else {}
     names: dict[str, str] = {}
     for points, name in chars.items():
         emoji = points.replace(_VARIANT, "")

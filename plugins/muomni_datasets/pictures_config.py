@@ -16,8 +16,10 @@ SHAPES: tuple[Shape, ...] = ("circle", "square", "triangle", "star")
 Ground = Literal["gray", "muted", "white", "light", "dark", "black", "dark-blue", "any", "gradient", "noise"]
 GROUNDS: tuple[Ground, ...] = ("gray", "muted")  # the default of scenes
 EVERY: tuple[Ground, ...] = ("white", "any", "gradient", "noise")  # the default of things
-Style = Literal["noto", "fluent", "twemoji"]
-STYLES: tuple[Style, ...] = ("noto", "fluent", "twemoji")  # in the order of the archives of set:things
+Style = Literal["noto", "fluent", "twemoji", "outline", "noto-v1", "emojione", "fxemoji", "streamline"]
+STYLES: tuple[Style, ...] = (  # in the order of the archives of set:things
+    "noto", "fluent", "twemoji", "outline", "noto-v1", "emojione", "fxemoji", "streamline",
+)  # fmt: skip
 Show = Literal["thing", "same", "pair", "digit", "word", "unknown", "held"]
 SHOWS: tuple[Show, ...] = ("thing", "same", "pair", "digit", "word", "unknown")
 PAIRS = tuple(f"{color} {shape}" for color in COLORS + NAMED for shape in SHAPES)  # all kinds of objects in scenes
@@ -74,8 +76,9 @@ class ThingsConfig(DrawnConfig):
 
     path: str = Field("set:things", description="tar of drawn emoji, STYLE/CODE.png")
     styles: tuple[Style, ...] = Field(
-        ("noto", "fluent"), min_length=1, description="possible drawing styles: noto, fluent and twemoji"
-    )
+        ("noto", "fluent"), min_length=1, description="possible drawing styles: noto, fluent, twemoji and outline have "
+        "every thing; noto-v1, emojione, fxemoji and streamline only some, and another style draws the others"
+    )  # fmt: skip
     show: tuple[Show, ...] = Field(
         SHOWS, min_length=1, description="what a picture may show, each as often as it is listed: a thing, two to four "
         "of the same, a pair of different ones, a digit, a word, something unknown (an emoji without a name, a "

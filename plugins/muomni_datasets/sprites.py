@@ -5,6 +5,7 @@ from __future__ import annotations
 import colorsys
 import io
 import tarfile
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -34,6 +35,18 @@ def members(path: Path) -> dict[str, tuple[int, int]]:
     """Offset and size of every icon of a tar, by ``STYLE/CODE.png``. Raises RequestError: it cannot be read."""
     with files.open_regular(path):
         return _members(path, path.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=KEPT)
+def styles_of(path: Path, emoji: str, styles: tuple[str, ...]) -> tuple[str, ...]:
+    """Those of ``styles`` in which a tar has an emoji."""
+    there = members(path)
+    return tuple(style for style in styles if f"{style}/{emoji}.png" in there)
+
+
+def drawn(path: Path, emoji: Sequence[str], styles: tuple[str, ...]) -> list[str]:
+    """Those of several emoji that a tar has in one of ``styles``."""
+    return [one for one in emoji if styles_of(path, one, styles)]
 
 
 @lru_cache(maxsize=KEPT)

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import BinaryIO
@@ -21,7 +22,7 @@ from muomni_datasets.config import SIDES
 from muomni_datasets.grounds import UNITS, Backdrop, Rgb, Variation, backdrop, encoded, pixels, variation
 from muomni_datasets.patterns import pattern
 from muomni_datasets.pictures_config import ThingsConfig
-from muomni_datasets.sprites import color_name, icon, members, solid_colors, varied
+from muomni_datasets.sprites import color_name, drawn, icon, members, solid_colors, styles_of, varied
 from muomni_datasets.story_plots import NUMBERS, StoryRandom
 from muomni_datasets.thing_names import NamedThing, thing_names
 from muomni_datasets.writing import digit, odd_letters, printed, spelled
@@ -82,7 +83,12 @@ class Things:
 
     def documents(self) -> Iterator[Example]:
         config, (path,) = self._config, self.files()
-        members(path)
+        have = {name.partition("/")[0] for name in members(path)}
+        if missing := [style for style in config.styles if style not in have]:
+            raise RequestError(
+                f"{path} has no pictures in the style {', '.join(missing)}",
+                "delete it and make it again: muomni data get things; or choose other `styles`",
+            )
         for index in range(config.count):
             media = ThingMedia("image", config, path, index)
             facts = media.facts
@@ -120,8 +126,7 @@ def compose(config: ThingsConfig, path: Path, index: int) -> Picture:
         return _written(config, rng, show, seed, gray=gray)
     if show in ("unknown", "held"):
         return _unknown(config, path, rng, show, seed)
-    known = thing_names().things
-    things = [known[name] for name in config.names or known]
+    things = drawn_things(path, config.styles, config.names)
     style = rng.one(config.styles)
     if show == "pair" and len(things) > 1:
         return _pair(config, path, rng, rng.some(things, 2))
@@ -130,11 +135,31 @@ def compose(config: ThingsConfig, path: Path, index: int) -> Picture:
     return _alone(config, path, rng, rng.one(things), style, gray=gray)
 
 
+@lru_cache(maxsize=16)
+def drawn_things(path: Path, styles: tuple[str, ...], names: tuple[str, ...]) -> list[NamedThing]:
+    """The things of those names (empty: all) that are drawn in one of ``styles``, with the emoji that are. Raises
+    RequestError: there are none."""
+    known = thing_names().things
+    every = (known[name] for name in names or known)
+    things = [replace(thing, emoji=tuple(there)) for thing in every if (there := drawn(path, thing.emoji, styles))]
+    if not things:
+        raise RequestError(f"{path} has none of these things in {', '.join(styles)}", "name more `styles` or `names`")
+    return things
+
+
+def _style(config: ThingsConfig, path: Path, rng: StoryRandom, emoji: str, style: str) -> str:
+    """``style``, or another one if an emoji is not drawn in it."""
+    there = styles_of(path, emoji, config.styles)
+    return style if style in there else rng.one(there)
+
+
 def _alone(config: ThingsConfig, path: Path, rng: StoryRandom, thing: NamedThing, style: str, *, gray: bool) -> Picture:
     side = UNITS * rng.between(*config.sizes)
     room = (UNITS - side) / 2
-    one = Icon(style, rng.one(thing.emoji), 32 + rng.between(-room, room), 32 + rng.between(-room, room), side)
-    color = "" if gray else color_name(path, style, one.emoji)
+    emoji = rng.one(thing.emoji)
+    x, y = 32 + rng.between(-room, room), 32 + rng.between(-room, room)
+    one = Icon(_style(config, path, rng, emoji, style), emoji, x, y, side)
+    color = "" if gray else color_name(path, one.style, one.emoji)
     facts = {"text": _sentence(thing.some), "label": thing.name, "thing": thing.name, "a_thing": thing.some}
     if thing.plural:
         facts["count"] = "one"
@@ -146,6 +171,7 @@ def _alone(config: ThingsConfig, path: Path, rng: StoryRandom, thing: NamedThing
 def _same(config: ThingsConfig, path: Path, rng: StoryRandom, thing: NamedThing, style: str) -> Picture:
     """Two to four of a thing in different cells of a 3 x 3 grid."""
     count, side, emoji = 2 + rng.below(3), rng.between(*SAME), rng.one(thing.emoji)
+    style = _style(config, path, rng, emoji, style)
     cells = rng.some([(column, row) for column in (11, 32, 53) for row in (11, 32, 53)], count)
     icons = [Icon(style, emoji, x + rng.between(-1, 1), y + rng.between(-1, 1), side) for x, y in cells]
     text = f"{NUMBERS[count].capitalize()} {thing.plural}."
@@ -160,7 +186,8 @@ def _pair(config: ThingsConfig, path: Path, rng: StoryRandom, things: Sequence[N
     for thing, along in zip(things, (16.5, 47.5), strict=True):
         across, side = rng.between(20, 44), rng.between(*PAIR)
         x, y = (along, across) if relation == "left of" else (across, along)
-        icons.append(_turned(config, Icon(rng.one(config.styles), rng.one(thing.emoji), x, y, side), rng))
+        style, emoji = rng.one(config.styles), rng.one(thing.emoji)
+        icons.append(_turned(config, Icon(_style(config, path, rng, emoji, style), emoji, x, y, side), rng))
     first, other = things
     verb = "is" if first.plural or not first.name.endswith("s") else "are"
     facts = {"text": _sentence(f"{first.some} {verb} {relation} {other.some}"), "label": first.name}
@@ -234,12 +261,14 @@ def _unknown(config: ThingsConfig, path: Path, rng: StoryRandom, show: str, seed
     """An emoji without a name, a pattern, or letters that are no word."""
     facts = {"text": UNKNOWN, "label": "unknown", "unknown": UNKNOWN}
     kind = rng.below(4)
-    if kind < 2 or show == "held":
-        emoji = rng.one(thing_names().held if show == "held" else thing_names().unknown)
+    nameless = drawn(path, thing_names().held if show == "held" else thing_names().unknown, config.styles)
+    if nameless and (kind < 2 or show == "held"):
+        emoji = rng.one(nameless)
         side = UNITS * rng.between(*config.sizes)
         room = (UNITS - side) / 2
         x, y = 32 + rng.between(-room, room), 32 + rng.between(-room, room)
-        one = _turned(config, Icon(rng.one(config.styles), emoji, x, y, side), rng)
+        style = _style(config, path, rng, emoji, rng.one(config.styles))
+        one = _turned(config, Icon(style, emoji, x, y, side), rng)
         return _with_ground(config, path, rng, facts, [one])
     ground = backdrop(rng.one(config.grounds), rng)
     if kind == 2:

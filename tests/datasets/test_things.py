@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from muomni_cli.api import RequestError
 from muomni_datasets.grounds import GRAINS, backdrop, variation
-from muomni_datasets.pictures_config import SHOWS, STYLES, ThingsConfig
+from muomni_datasets.pictures_config import SHOWS, ThingsConfig
 from muomni_datasets.sprites import hue_name
 from muomni_datasets.story_plots import NUMBERS, StoryRandom
 from muomni_datasets.thing_names import article, thing_names
@@ -124,9 +124,27 @@ def icons(tar: Path, **config: Any) -> list[Any]:
 def test_only_the_chosen_styles_are_drawn(tar: Path) -> None:
     assert {icon.style for icon in icons(tar)} == {"noto", "fluent"}
     assert {icon.style for icon in icons(tar, styles=("twemoji",))} == {"twemoji"}
-    for style, name in zip(STYLES, ("red", "blue", "green"), strict=True):
+    for style, name in zip(COLORS, ("red", "blue", "green"), strict=True):
         colors = {one.media.facts.get("colour") for one in made(tar, count=20, show=("thing",), styles=(style,))}
         assert colors == {name}
+
+
+def test_what_a_style_does_not_have_is_drawn_in_another(tar: Path, tmp_path: Path) -> None:
+    some, names = tmp_path / "some.tar", thing_names()
+    cat, dog = names.things["cat"].emoji[0], names.things["dog"].emoji[0]
+    with tarfile.open(tar) as full, tarfile.open(some, "w") as archive:
+        for name in (f"noto/{cat}.png", f"fluent/{cat}.png", f"noto/{dog}.png"):
+            member = full.getmember(name)
+            archive.addfile(member, full.extractfile(member))
+    found = {(icon.style, icon.emoji) for show in ("thing", "same", "pair") for icon in icons(some, show=(show,))}
+    assert found == {("noto", cat), ("fluent", cat), ("noto", dog)}
+    assert {icon.emoji for icon in icons(some, styles=("fluent",))} == {cat}
+    assert not icons(some, show=("held",))
+    assert {one.label for one in made(some, count=30, styles=("fluent",), show=("thing",))} == {"cat"}
+    with pytest.raises(RequestError, match="none of these things in fluent"):
+        made(some, count=1, styles=("fluent",), names=("dog",), show=("thing",))
+    with pytest.raises(RequestError, match="no pictures in the style outline"):
+        made(some, count=1, styles=("noto", "outline"))
 
 
 def test_things_lie_inside_and_are_seen(tar: Path) -> None:

@@ -23,8 +23,8 @@ cp {archive} shells-flat-1.0.0.tgz
 """
 
 
-def iconify(path: Path, *, names: dict[str, str], icons: dict[str, str]) -> None:
-    """An npm archive with an icon set in Iconify's format."""
+def iconify(path: Path, *, names: dict[str, str] | None, icons: dict[str, str]) -> None:
+    """An npm archive with an icon set in Iconify's format. Without ``names`` it does not tell code points."""
     held = {
         "icons": {"prefix": "s", "width": 32, "height": 32, "icons": {n: {"body": b} for n, b in icons.items()},
                   "aliases": {"turned": {"parent": "half", "hFlip": True}}},
@@ -32,6 +32,8 @@ def iconify(path: Path, *, names: dict[str, str], icons: dict[str, str]) -> None
     }  # fmt: skip
     with tarfile.open(path, "w:gz") as tar:
         for name, content in held.items():
+            if content is None:
+                continue
             data = json.dumps(content).encode()
             member = tarfile.TarInfo(f"package/{name}.json")
             member.size = len(data)
@@ -96,14 +98,27 @@ def test_icons_of_all_sets_are_drawn(archive: Path, tmp_path: Path) -> None:
     pytest.importorskip("resvg_py", reason="resvg-py is not installed")
     other, target, told = tmp_path / "other.tgz", tmp_path / "things.tar", list[int]()
     iconify(other, names={"1f41a-fe0f": "half", "1f980": "turned"}, icons={"half": HALF})
-    icon_sets.draw_icons([archive, other, archive], [target], told.append)
-    assert len(told) == 3
+    icon_sets.draw_icons([archive, other, *[archive] * (len(STYLES) - 2)], [target], told.append)
+    assert len(told) == len(STYLES)
     with tarfile.open(target) as tar:
         assert tar.getnames() == [f"{style}/{code}.png" for style in STYLES for code in ("1f41a", "1f980")]
         left, right = (Image.open(tar.extractfile(f"noto/{code}.png")) for code in ("1f41a", "1f980"))  # type: ignore[arg-type]
         side = icon_sets.SIDE
         assert left.getbbox() == (0, 0, side // 2, side)
         assert right.getbbox() == (side // 2, 0, side, side)
+
+
+def test_sets_without_code_points_draw_the_emoji_whose_names_they_have(archive: Path, tmp_path: Path) -> None:
+    pytest.importorskip("resvg_py", reason="resvg-py is not installed")
+    silent, first, target = tmp_path / "silent.tgz", tmp_path / "first.tgz", tmp_path / "things.tar"
+    iconify(first, names={"1f41a": "half", "1f980": "whole"}, icons={"half": HALF, "whole": HALF})
+    iconify(silent, names=None, icons={"half": HALF, "other": HALF})
+    icon_sets.draw_icons([first, *[archive] * (len(STYLES) - 2), silent], [target], print)
+    with tarfile.open(target) as tar:
+        drawn = [name for name in tar.getnames() if name.startswith(STYLES[-1])]
+    assert drawn == [f"{STYLES[-1]}/1f41a.png", f"{STYLES[-1]}/1f980.png"]  # 1f980 is "turned" elsewhere
+    with pytest.raises(ValueError, match="no emoji in common"):
+        icon_sets.draw_icons([silent] * len(STYLES), [target], print)
 
 
 def test_damaged_sets_are_refused(archive: Path, tmp_path: Path) -> None:

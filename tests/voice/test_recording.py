@@ -19,7 +19,7 @@ from muomni_cli.audio.devices import BLOCK
 from muomni_cli.commands.cli import build_cli
 from muomni_cli.core.errors import RequestError
 from muomni_cli.registry.registry import get_registry
-from muomni_cli.voice.recording import LONGEST, ScriptFolder, Wave, record_clip, script_lines
+from muomni_cli.voice.recording import LONGEST, Take, ScriptFolder, Wave, record_clip, script_lines
 
 RATE = 48_000
 SIZE = round(BLOCK * RATE)
@@ -125,6 +125,32 @@ def test_a_script_is_recorded_and_continued(tmp_path: Path, monkeypatch: pytest.
     assert {path.name for path in Path("mine").rglob("*") if path.is_file()} == {
         "metadata.csv", "0001.wav", "0002.wav", "0003.wav",
     }  # fmt: skip
+
+
+def test_what_a_list_holds_besides_is_kept(tmp_path: Path) -> None:
+    (tmp_path / "wavs").mkdir()
+    (tmp_path / "wavs" / "0001.wav").touch()
+    (tmp_path / "metadata.csv").write_text("0001|On May 5|On May fifth\n0007|Gone.|Gone.\na comment\n")
+    folder = ScriptFolder.open(tmp_path)
+    assert folder.texts == {"0001": "On May 5"}
+    folder.add("New.", Take(spoken(1), RATE, ended=True))
+    lines = ["0001|On May 5|On May fifth", "0007|Gone.|Gone.", "a comment", "0008|New.|New."]
+    assert (tmp_path / "metadata.csv").read_text().splitlines() == lines
+    assert ScriptFolder.open(tmp_path) == folder
+    (tmp_path / "metadata.csv").write_bytes(b"0001|caf\xe9|cafe\n")
+    with pytest.raises(RequestError, match="line 1 is not UTF-8"):
+        ScriptFolder.open(tmp_path)
+
+
+def test_an_unknown_answer_is_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    take = np.concatenate([still(0.6), spoken(0.9, 0.008), still(0.9)])  # too quiet
+    card = SimpleNamespace(InputStream=type("Soft", (Card,), {"said": [take] * 50}), PortAudioError=OSError)
+    monkeypatch.setitem(sys.modules, "sounddevice", card)
+    Path("script.txt").write_text("One hen.\n")
+    done = record(Path("mine"), "\n" + "keep\nk\n")
+    assert "there is no answer keep" in done.output
+    assert Path("mine/metadata.csv").read_text() == "0001|One hen.|One hen.\n"
 
 
 def test_the_end_of_the_input_ends_the_recording(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
