@@ -4,8 +4,8 @@ differences with 95 % bootstrap intervals over sentences.
     python docs/preference_measure.py RECIPE MODEL [MODEL]... --limit 250 --keep FOLDER
 
 The first model is what the others are compared with. Sentences are those of the validation side of the recipe's
-``[[data.speech]]``, each spoken once, with the most likely codes or at a temperature. What was heard is kept in FOLDER,
-so an interrupted measurement goes on where it stopped.
+``[[data.speech]]``, each spoken once with the most likely codes, or several times at a temperature (``--temperature 1
+--times 4``). What was heard is kept in FOLDER, so an interrupted measurement goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -18,18 +18,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from muomni_cli.contract.speech import TextChunk
 from muomni_cli.core.errors import RequestError
 from muomni_cli.core.files import write_json
 from muomni_cli.data.sources import example_items, open_sources
-from muomni_cli.models.engines import open_run
-from muomni_cli.models.locate import model_named
 from muomni_cli.recipe import load_recipe
 from muomni_cli.speech.asr import OTHERS, Recognizer
 from muomni_cli.speech.wer import WordErrors, word_errors
-from muomni_cli.voice.synthesis import SpeechSampling, voice_of
+from muomni_cli.voice.preferences import Speaker
 
-AT_ONCE = 100  # sentences in the language model of a recognizer, besides others: as in muomni eval
+AT_ONCE = 100  # as in muomni eval
 
 
 def main() -> None:
@@ -38,11 +35,12 @@ def main() -> None:
     parser.add_argument("models", nargs="+")
     parser.add_argument("--limit", type=int, default=250)
     parser.add_argument("--temperature", type=float, default=0.0)
+    parser.add_argument("--times", type=int, default=1)
     parser.add_argument("--keep", type=Path, required=True)
     asked = parser.parse_args()
     torch.set_num_threads(1)
     held, others = sentences(asked.recipe, asked.limit)
-    found = [measured(model, held, others, asked.temperature, asked.keep) for model in asked.models]
+    found = [measured(model, held, others, asked) for model in asked.models]
     for model, errors in zip(asked.models, found, strict=True):
         interval = errors.interval()
         line = f"{model}: word error rate {errors.rate:.4f} ({interval.low:.4f} to {interval.high:.4f}, n {len(held)})"
@@ -56,33 +54,32 @@ def sentences(recipe: str, limit: int) -> tuple[list[str], list[str]]:
     items = [item for one in open_sources(load_recipe(recipe), "speech") for item in example_items(one)]
     held = list(dict.fromkeys(item.text for item in items if item.split == "val"))
     learned = list(dict.fromkeys(item.text for item in items if item.split == "train"))
-    held = [text for text in held if text not in Recognizer.for_sentences(held).left_out]
+    unknown = Recognizer.for_sentences(held).left_out
+    held = [text for text in held if text not in unknown]
     if not held:
         raise RequestError(f"{recipe} holds no sentence out", "name a recipe with [[data.speech]]")
     order = np.random.default_rng(0).permutation(len(held))[:limit]
     return [held[place] for place in order], learned[: 2 * OTHERS]
 
 
-def measured(model: str, held: list[str], others: list[str], temperature: float, keep: Path) -> WordErrors:
-    """The word errors of each sentence as the model speaks it."""
-    path = keep / f"{re.sub(r'[^a-z0-9.]+', '-', model)}-{temperature:g}.json"
-    heard: dict[str, str] = json.loads(path.read_text("utf-8")) if path.is_file() else {}
-    reference = model_named(model)
-    engine = open_run(reference.run(), reference.weights, threads=1)
-    voice = voice_of(engine)
+def measured(model: str, held: list[str], others: list[str], asked: argparse.Namespace) -> WordErrors:
+    """The word errors of each sentence, in all of the utterances of it."""
+    path: Path = asked.keep / f"{re.sub(r'[^a-z0-9.]+', '-', model)}-{asked.temperature:g}-{asked.times}.json"
+    heard: dict[str, list[str]] = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+    speaker = Speaker(model)
     for begin in range(0, len(held), AT_ONCE):
         some = held[begin : begin + AT_ONCE]
         recognizer = Recognizer.for_sentences(some, others)
         for number, text in enumerate(some, start=begin):
             if text in heard:
                 continue
-            sampling = SpeechSampling(seed=number, temperature=temperature)
-            wave = np.concatenate(list(voice.say([TextChunk(text)], voice.voice_settings(), sampling)))
-            heard[text] = recognizer.transcribe(wave, voice.sample_rate)
+            drawn = speaker.policy.sample(text, "", asked.times, asked.temperature, number)
+            heard[text] = [recognizer.transcribe(speaker.say(codes), speaker.rate) for codes in drawn]
             if number % 10 == 9:
                 write_json(path, heard)
     write_json(path, heard)
-    return word_errors(held, [heard[text] for text in held])
+    each = [word_errors([text] * asked.times, heard[text]) for text in held]
+    return WordErrors(tuple(sum(one.edits) for one in each), tuple(sum(one.words) for one in each))
 
 
 if __name__ == "__main__":
