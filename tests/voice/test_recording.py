@@ -19,7 +19,7 @@ from muomni_cli.audio.devices import BLOCK
 from muomni_cli.commands.cli import build_cli
 from muomni_cli.core.errors import RequestError
 from muomni_cli.registry.registry import get_registry
-from muomni_cli.voice.recording import LONGEST, Take, ScriptFolder, Wave, record_clip, script_lines
+from muomni_cli.voice.recording import LONGEST, ScriptFolder, Take, Wave, record_clip, script_lines
 
 RATE = 48_000
 SIZE = round(BLOCK * RATE)
