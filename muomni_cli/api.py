@@ -28,9 +28,12 @@ from muomni_cli.contract.data import (
     ExampleData,
     Examples,
     FileMedia,
+    Item,
     Media,
     Message,
+    Preference,
     SliceMedia,
+    SpeechPreference,
 )
 from muomni_cli.contract.declarations import (
     CallbackPart,
@@ -69,11 +72,12 @@ from muomni_cli.contract.speech import (
     Sampler,
     Talker,
     TextChunk,
+    Utterance,
     Vocoder,
     VoiceSettings,
     require_mel,
 )
-from muomni_cli.contract.training import Batch, Callback, Loss, Objective, Sample, StageContext
+from muomni_cli.contract.training import Batch, Callback, Loss, Objective, Policy, Sample, SpeechPolicy, StageContext
 from muomni_cli.core import console, files, stopping
 from muomni_cli.core.errors import MuomniError, RequestError
 from muomni_cli.core.lockstep import Lockstep, LockstepRow
@@ -89,12 +93,13 @@ __all__ = [
     "Batch", "Cache", "Callback", "CallbackPart", "Capability", "CharSpan", "CheckSpec", "CodeShape", "Codec",
     "CodecPart", "Conversation", "Dataset", "DatasetPart", "Depth", "Document", "Download", "Encoder", "EncoderOutput",
     "EncoderPart", "EvalSample", "Evaluation", "Example", "ExampleData", "Examples", "ExporterPart", "Factor",
-    "FileMedia", "FrameSpan", "Graph", "GraphFn", "GraphInput", "Lockstep", "LockstepRow", "Loss", "LossWeight",
+    "FileMedia", "FrameSpan", "Graph", "GraphFn", "GraphInput", "Item", "Lockstep", "LockstepRow", "Loss", "LossWeight",
     "Media", "MelConfig", "Message", "MetricResult", "MetricSet", "ModelFiles", "MuomniError", "Objective",
-    "OpenedRecipe", "Part", "PartConfig", "RecipeFile", "RemoteFile", "RequestError", "RowsGraph", "RowsGraphFn",
-    "RuntimePart", "Sample", "Sampler", "SliceMedia", "SpeechProgramPart", "StageContext", "Step", "Talker",
-    "TalkerPart", "TextChunk", "Thinker", "ThinkerOutput", "ThinkerPart", "Tokenizer", "TokenizerPart", "Tracker",
-    "TrackerConfig", "Vocoder", "VocoderPart", "VoiceSettings", "WaveCodec", "Width", "Word", "console",
-    "cut_sentences", "expand_path", "files", "hookimpl", "is_waveform", "open_recipe", "require_mel", "sample_rate_of",
-    "samples_per_frame", "speech_programs", "split", "stopping", "subtitles", "utf8_lines",
+    "OpenedRecipe", "Part", "PartConfig", "Policy", "Preference", "RecipeFile", "RemoteFile", "RequestError",
+    "RowsGraph", "RowsGraphFn", "RuntimePart", "Sample", "Sampler", "SliceMedia", "SpeechPolicy", "SpeechPreference",
+    "SpeechProgramPart", "StageContext", "Step", "Talker", "TalkerPart", "TextChunk", "Thinker", "ThinkerOutput",
+    "ThinkerPart", "Tokenizer", "TokenizerPart", "Tracker", "TrackerConfig", "Utterance", "Vocoder", "VocoderPart",
+    "VoiceSettings", "WaveCodec", "Width", "Word", "console", "cut_sentences", "expand_path", "files", "hookimpl",
+    "is_waveform", "open_recipe", "require_mel", "sample_rate_of", "samples_per_frame", "speech_programs", "split",
+    "stopping", "subtitles", "utf8_lines",
 ]  # fmt: skip

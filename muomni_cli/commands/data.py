@@ -239,6 +239,46 @@ def synthesize(
 
 
 @app.command()
+def preferences(
+    recipe: RecipeArgument,
+    overrides: OverridesArgument = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", metavar="FOLDER", help="Output folder.")] = None,
+    model: Annotated[
+        str | None, typer.Option("-m", "--model", help="Run whose Talker speaks (default: the recipe's own run).")
+    ] = None,
+    count: Annotated[int, typer.Option(min=0, help="Number of sentences; 0 for all.")] = 500,
+    samples: Annotated[int, typer.Option(min=2, help="Utterances of each sentence.")] = 6,
+    temperature: Annotated[float, typer.Option(help="Sampling temperature of the codes, above 0.")] = 0.7,
+    voice: Annotated[str, typer.Option(help="Voice name (default: the Talker's first voice).")] = "",
+    seed: Annotated[int, typer.Option(min=0, help="Random seed.")] = 0,
+    json: JsonOption = False,
+) -> None:
+    """Make pairs of utterances for the stage talker_dpo: sentences of [[data.speech]], spoken several times by a Talker
+    and ranked by the word errors of a recognizer.
+
+    Sentences that were spoken before are kept, so an interrupted command goes on where it stopped, and a larger
+    --count adds to them. Needs muomni[train,eval].
+    """
+    from muomni_cli.recipe import load_recipe
+    from muomni_cli.voice.preferences import SampleSettings, make_preferences
+
+    if output is None:
+        raise RequestError("no output folder", "name one: -o FOLDER")
+    settings = SampleSettings(count, samples, temperature, voice, seed)
+    loaded = load_recipe(recipe, overrides or ())
+    made = make_preferences(loaded, model or loaded.name, output, settings, say)
+    say(
+        f"{made.pairs:,} pairs from {made.texts:,} sentences, {made.spoken:,} of them spoken now; word error rate of "
+        f"the chosen {made.chosen_wer:.3f}, of the rejected {made.rejected_wer:.3f}"
+    )
+    say(f'train on them: use = "preferences" and path = "{made.path}" in a table of [[data.talker_dpo]]')
+    if json:
+        print_json(asdict(made) | {"path": str(made.path)})
+    else:
+        print(made.path)
+
+
+@app.command()
 def record(
     script: Annotated[Path, typer.Argument(metavar="SCRIPT", help="Text file with a sentence a line.")],
     output: Annotated[Path, typer.Option("-o", "--output", metavar="FOLDER", help="Folder of the recordings.")],

@@ -249,13 +249,16 @@ def _say_next(run: RunFolder, asked: Recipe, recipe: str) -> None:
 
     stages = stages_of_all(asked)
     missing = [stage for stage in stages if run.status(stage) != "finished"]
-    if missing and run.status("omni") != "finished":
+    whole = "finished" in (run.status("omni"), run.status("dpo"))
+    if missing and not whole and run.status("talker_dpo") != "finished":
         say(f"next: muomni train {missing[0]} {recipe}")
         return
     prompt = "Once upon a time" if asked.chat.template == "plain" else "Hello"
-    if run.status("omni") == "finished" and "image" in asked.encoders:
+    if whole and "image" in asked.encoders:
         say(f'next: muomni chat -m {run.name} --image FILE "What do you see?"')
-    elif "thinker" in stages or run.status("omni") == "finished":  # the Thinker makes a complete model
+    elif run.status("talker_dpo") != "finished" and (
+        "thinker" in stages or whole
+    ):  # the Thinker makes a complete model
         say(f'next: muomni chat -m {run.name} "{prompt}"')
     elif "talker" in stages:
         say(f'next: muomni tts -m {run.name} "hello" -o hello.wav')

@@ -20,7 +20,7 @@ import numpy as np
 
 from muomni_cli.conformance.common import SEED, refusal
 from muomni_cli.contract.checks import Check, CheckSkipped, Number, PartUnderTest, check_that
-from muomni_cli.contract.data import Conversation, Document, Example, Item
+from muomni_cli.contract.data import Conversation, Document, Example, Item, Preference, SpeechPreference
 from muomni_cli.contract.declarations import PartConfig
 from muomni_cli.core.errors import RequestError
 from muomni_cli.data.split import barren_because
@@ -101,11 +101,12 @@ def _begun(subject: PartUnderTest) -> Iterator[Item]:
 
 
 def gives(subject: PartUnderTest) -> Sequence[Number]:
-    """Every item is a document, a conversation or an example, and complete."""
+    """Every item is a document, a conversation, an example or a pair, and complete."""
     found = documents(subject)
     for item in found:
         kind = type(item).__name__
-        check_that(isinstance(item, Document | Conversation | Example), f"it gives a {kind}")
+        known = Document | Conversation | Example | Preference | SpeechPreference
+        check_that(isinstance(item, known), f"it gives a {kind}")
         check_that(isinstance(item.key, str) and bool(item.key), f"a {kind} has the key {item.key!r}")
         check_that(item.split in (None, "train", "val"), f"a {kind} has the split {item.split!r}")
         if isinstance(item, Document):

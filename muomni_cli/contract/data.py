@@ -1,4 +1,5 @@
-"""What data sources yield: documents, conversations, and examples with their media (files or byte ranges of archives).
+"""What data sources yield: documents, conversations, preferences, and examples with their media (files or byte ranges
+of archives).
 
 Media records are hashable and picklable, so that worker processes can decode them.
 """
@@ -129,7 +130,37 @@ class Example:
     voice: str = ""
 
 
-Item = Document | Conversation | Example
+@dataclass(frozen=True, slots=True)
+class Preference:
+    """Two answers to the conversation ``prompt``, of which ``chosen`` is the better one, for the stage ``dpo``; split
+    and key as in :class:`Document`."""
+
+    prompt: tuple[Message, ...]
+    chosen: str
+    rejected: str
+    key: str
+    source: str = ""
+    split: Literal["train", "val"] | None = None
+
+
+Codes = tuple[tuple[int, ...], ...]  # the Q codes of each frame
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechPreference:
+    """Two utterances of ``text``, of which ``chosen`` is the better one, for the stage ``talker_dpo``; split and key as
+    in :class:`Document`. ``voice``: name of the voice; empty for the Talker's first one."""
+
+    text: str
+    chosen: Codes
+    rejected: Codes
+    key: str
+    voice: str = ""
+    source: str = ""
+    split: Literal["train", "val"] | None = None
+
+
+Item = Document | Conversation | Example | Preference | SpeechPreference
 
 
 class Examples(Protocol):

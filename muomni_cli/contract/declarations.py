@@ -215,17 +215,24 @@ class TalkerPart(Part):
 
     ``objective(module: Talker, context: StageContext) -> Objective`` trains it; the objective's module is the Talker.
     ``runner(config, graphs, codes: CodeShape, voices: Sequence[str], thinker_width: int) -> SpeechGenerator``.
+
+    Args:
+        policy: ``policy(module: Talker) -> SpeechPolicy``: draws utterances and computes their log-probabilities, for
+            ``muomni data preferences`` and the stage ``talker_dpo``.
     """
 
     kind: ClassVar[str] = "talker"
+    policy: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatasetPart(Part):
-    """``build(config) -> Dataset``: an object with ``documents() -> Iterator[Document | Conversation | Example]``.
+    """``build(config) -> Dataset``: an object with ``documents() -> Iterator[Item]``, an item being one of
+    :class:`Document`, :class:`Conversation`, :class:`Example`, :class:`Preference` and :class:`SpeechPreference`.
 
     ``[[data.text]]`` takes documents and conversations without media, ``[[data.<modality>]]`` examples of that
-    modality, ``[[data.speech]]`` examples of audio, ``[[data.omni]]`` documents and conversations.
+    modality, ``[[data.speech]]`` examples of audio, ``[[data.omni]]`` documents and conversations, ``[[data.dpo]]``
+    preferences, and ``[[data.talker_dpo]]`` those of speech.
 
     ``documents`` must yield the same documents in the same order each time, stream (never hold a corpus in memory) and
     raise :class:`RequestError` for a missing path. ``files() -> list[Path]`` lists its input files, for fingerprints;

@@ -33,6 +33,15 @@ FEWEST, MOST, EACH = 50, 1000, 30  # limits on the code frames of a text: 30 per
 EACH_LETTER = 6  # code frames, where that is more than by tokens
 
 
+@dataclass(frozen=True, slots=True)
+class Utterance:
+    """What a Talker may say: (T,Q) codes of ``text`` in the ``voice`` of that name; empty for its first one."""
+
+    text: str
+    voice: str
+    codes: NDArray[np.int64]
+
+
 class MelSettings(Protocol):
     """Settings of a log-mel spectrogram; see :class:`MelConfig`."""
 

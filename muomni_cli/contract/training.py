@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
+    from numpy.typing import NDArray
     from torch import Tensor, nn
 
     from muomni_cli.contract.data import ExampleData
@@ -146,6 +148,35 @@ class Objective(Protocol):
 
     def samples(self, step: int) -> Iterable[Sample]:
         """Samples at this step; may be empty."""
+
+
+class Policy(Protocol):
+    """A model as a distribution over answers, for direct preference optimization (arXiv:2305.18290). Built with the
+    module, which it keeps from being random: no dropout.
+
+    ``module``, ``unit``, ``blocks`` and ``adamw_params`` are as in :class:`Objective`; what the log-probabilities must
+    not change does not require gradients.
+    """
+
+    module: nn.Module
+    unit: str
+    adamw_params: frozenset[str]
+    blocks: Sequence[nn.Module]
+
+    def batch(self, answers: Sequence[Any]) -> Batch:
+        """B answers, on the host, with ``counts`` (B,), the number of targets of each. Raises RequestError: an answer
+        is none of this model's. May run in another thread."""
+
+    def log_probs(self, batch: Batch) -> Tensor:
+        """(B,) log-probability of each answer in nats, in fp32. Must not sync with the host."""
+
+
+class SpeechPolicy(Policy, Protocol):
+    """A Talker over the codes of :class:`muomni_cli.api.Utterance`, which also draws some."""
+
+    def sample(self, text: str, voice: str, count: int, temperature: float, seed: int) -> list[NDArray[np.int64]]:
+        """``count`` utterances (T,Q) of the text, drawn at ``temperature`` (0: the most likely codes); none if nothing
+        of the text can be spoken. The same for the same arguments. Raises RequestError: there is no such voice."""
 
 
 class Callback(Protocol):

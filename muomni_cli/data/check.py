@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from muomni_cli.contract.data import Conversation, Document, Media
+from muomni_cli.contract.data import Conversation, Document, Media, Preference
 from muomni_cli.contract.models import Tokenizer
 from muomni_cli.core.console import say
 from muomni_cli.core.errors import RequestError
@@ -25,13 +25,14 @@ from muomni_cli.data.sources import (
     example_items,
     merge,
     open_sources,
+    preference_items,
     problems,
     texts_of,
     word_items,
 )
 from muomni_cli.data.split import SPLITS, Split, hash_of, split_of
 from muomni_cli.data.text import SourceStats, batches, encode_items, size_of
-from muomni_cli.recipe.model import SPEAKING
+from muomni_cli.recipe.model import PAIRED, SPEAKING
 from muomni_cli.registry.sets import get_command
 
 if TYPE_CHECKING:
@@ -150,6 +151,26 @@ def _check_examples(
     return report
 
 
+def _check_pairs(source: DataSource, recipe: Recipe) -> ExamplesReport:
+    """Read one source of pairs to its end."""
+    report = ExamplesReport(source.table, SourceStats(source.name))
+    try:
+        for item in preference_items(source):
+            split = split_of(item, recipe.data.val_fraction)
+            report.stats.documents[split] += 1
+            if isinstance(item, Preference):
+                report.stats.characters[split] += len(item.chosen) + len(item.rejected)
+                shown = f"{item.prompt[-1].text[:60]!r}: {item.chosen[:60]!r} rather than {item.rejected[:60]!r}"
+            else:
+                report.stats.characters[split] += len(item.text)
+                shown = f"{item.text[:60]!r}, {len(item.chosen):,} frames twice"
+            report.example = report.example or shown
+    except (RequestError, OSError) as error:
+        report.error = str(error)
+    report.stats.finish(source)
+    return report
+
+
 @dataclass(slots=True)
 class SourceReport:
     """One source of documents or conversations: counts, lengths in ``unit``, and how many items exceed the model's
@@ -263,7 +284,8 @@ def check(recipe: Recipe, tokenizer: Tokenizer | None) -> DataReport:
             seen: dict[Split, set[int]] = {split: set() for split in SPLITS}
             shared: dict[int, str] = {}
             for source in open_sources(recipe, table, partly=True):
-                report.examples.append(_check_examples(source, recipe, seen, shared))
+                found = _check_pairs(source, recipe) if table in PAIRED else None
+                report.examples.append(found or _check_examples(source, recipe, seen, shared))
             if shared:
                 report.in_both_splits[table] = len(shared), next(iter(shared.values()))
     pairs = zip(sources, reports, strict=True)

@@ -12,7 +12,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from muomni_cli.contract.data import Conversation, Document, Example, Item, Media
+from muomni_cli.contract.data import Conversation, Document, Example, Item, Media, Preference, SpeechPreference
 from muomni_cli.core.errors import RequestError
 from muomni_cli.core.files import write_bytes, write_text
 from muomni_cli.data.sources import open_sources
@@ -79,7 +79,10 @@ def items_of(recipe: Recipe, table: str, source: str, split: Split, count: int) 
 
 def said(item: Item) -> str:
     """The texts of an item in one line."""
-    lines = [message.text for message in item.messages] if isinstance(item, Conversation) else [item.text]
+    if isinstance(item, Preference):
+        lines = [*(message.text for message in item.prompt), item.chosen]
+    else:
+        lines = [message.text for message in item.messages] if isinstance(item, Conversation) else [item.text]
     return " -> ".join(" ".join(line.split()) for line in lines)
 
 
@@ -107,6 +110,11 @@ def _row(item: Item, folder: Path, name: str) -> tuple[dict[str, Any], tuple[Pat
                 messages.append(entry)
             about = {"about": list(item.about)} if item.about else {}
             return {"messages": messages, **about}, tuple(files)
+        case Preference():
+            prompt = [{"role": message.role, "content": message.text} for message in item.prompt]
+            return {"prompt": prompt, "chosen": item.chosen, "rejected": item.rejected}, ()
+        case SpeechPreference():
+            return {"text": item.text, "voice": item.voice, "chosen": item.chosen, "rejected": item.rejected}, ()
 
 
 def _save(media: Media, folder: Path, name: str) -> Path:

@@ -87,6 +87,8 @@ def _columns(items: Sequence[Item]) -> dict[str, Any]:
             shown = [media.modality for item in items for media in _media(item)]
             own = {"messages": {"feature": {"role": TEXT, "content": TEXT}, "_type": "List"}}
             own |= {name: {"feature": _media_feature(name), "_type": "List"} for name in dict.fromkeys(shown)}
+        case _:
+            raise RequestError("pairs of answers are not exported as Parquet", "export them without --parquet")
     return {**own, "key": TEXT, "split": TEXT}
 
 
@@ -133,6 +135,8 @@ def _row(item: Item, columns: dict[str, Any], split: Split) -> dict[str, Any]:
                 row[name] = []
             for media in _media(item):
                 row.setdefault(media.modality, []).append(_content(media))
+        case _:
+            row = {type(item).__name__: ""}  # another kind than the first item
     if other := sorted(row.keys() - columns.keys()):
         what = f"{item.key[:60]!r} has {other[0]}, which the first {ROWS} items do not have"
         raise RequestError(what, "export without --parquet, or from a source whose items are alike")

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from muomni_cli.contract.data import Conversation, Dataset, Document, Example
+from muomni_cli.contract.data import Conversation, Dataset, Document, Example, Preference, SpeechPreference
 from muomni_cli.core.errors import RequestError
 from muomni_cli.data.public_datasets import require_sets
 from muomni_cli.data.split import SPLITS, SURE, SourceSplit, Split, SplitDataset, counted, uncertainty
-from muomni_cli.recipe.model import SOUND, SPEECH
+from muomni_cli.recipe.model import PAIRED, SOUND, SPEECH
 from muomni_cli.registry.registry import resolve
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 # Name of an item by table.
 NOUNS = {"image": "picture", "audio": "sound", "speech": "sound", "text": "document", "omni": "conversation"}
+NOUNS |= dict.fromkeys(PAIRED, "pair")
 NAMED = 20  # files that cannot be used are named up to this number
 FEW_CHARACTERS = 2_000  # with less held-out text, bits per byte mean little
 
@@ -296,12 +297,28 @@ def conversation_items(source: DataSource) -> Iterator[Document | Conversation]:
                 f"{source.name} in [[data.{source.table}]] gives examples of {item.media.modality}",
                 f"move it to [[data.{item.media.modality}]], or ask questions about them in [[data.omni]]",
             )
+        if isinstance(item, Preference | SpeechPreference):
+            table = "dpo" if isinstance(item, Preference) else "talker_dpo"
+            raise RequestError(
+                f"{source.name} in [[data.{source.table}]] gives pairs of answers", f"move it to [[data.{table}]]"
+            )
         yield item
 
 
 def word_items(source: DataSource) -> Iterator[Document | Conversation]:
     """The items of a source of text or conversations, depending on its table."""
     return text_items(source) if source.table == "text" else conversation_items(source)
+
+
+def preference_items(source: DataSource) -> Iterator[Preference | SpeechPreference]:
+    """The items of a source of pairs. Raises RequestError: an item is none."""
+    for item in source.dataset.documents():
+        if not isinstance(item, Preference | SpeechPreference):
+            raise RequestError(
+                f"{source.name} in [[data.{source.table}]] gives a {type(item).__name__.lower()}, not a pair",
+                'use a source of pairs there, such as use = "preferences"',
+            )
+        yield item
 
 
 def example_items(source: DataSource) -> Iterator[Example]:

@@ -103,7 +103,7 @@ def _chat_weights(run: RunFolder) -> Path | None:
         return next((weights for weights in found if weights is not None), None)
     if run.status("tokenizer") != "finished":
         return None
-    return run.checkpoint(OMNI) or run.checkpoint(THINKER)
+    return run.tuned(OMNI) or run.checkpoint(THINKER)
 
 
 def _transcriber_weights(run: RunFolder) -> Path | None:
@@ -123,7 +123,7 @@ def _any_weights(run: RunFolder) -> Path | None:
 
 CAN_CHAT = ModelRequirement(_chat_weights, "is complete", verb="answer")
 CAN_SPEAK = ModelRequirement(
-    lambda run: run.checkpoint("talker") if "talker" in run.model()["parts"] else None,
+    lambda run: run.tuned("talker") if "talker" in run.model()["parts"] else None,
     "has a trained Talker",
     verb="speak",
 )

@@ -13,11 +13,10 @@ from muomni_cli.core.errors import RequestError
 from muomni_cli.core.files import new_folder, write_sealed_json
 from muomni_cli.nn.lora import Adapters, merged_weights
 from muomni_cli.omni import OmniModel
+from muomni_cli.recipe.model import DPO, OMNI, TALKER_DPO
 from muomni_cli.runs.checkpoint import PREFIXES, build_part, omni_entries, read_checkpoint, write_checkpoint
 from muomni_cli.runs.digests import DIGESTS
 from muomni_cli.runs.run import BEST, LAST, RunFolder, open_entry, read_header
-
-OMNI = "omni"
 
 
 def merge(run: RunFolder, root: Path, notify: Callable[[str], None], *, replace: bool = False) -> list[str]:
@@ -56,13 +55,16 @@ def _adapted(run: RunFolder, stage: str) -> bool:
 def _merged(run: RunFolder, stage: str, tensors: Mapping[str, Tensor], scale: float) -> dict[str, Tensor]:
     """The weights of a stage's checkpoint, whose part may be only some of them."""
     module: nn.Module
-    if stage == OMNI:
+    if stage in (OMNI, DPO):
         made: dict[str, Any] = {
-            name: build_part(*open_entry(entry), entry) for name, entry in omni_entries(run).items()
+            name: build_part(*open_entry(entry), entry)
+            for name, entry in omni_entries(run, run.checkpoint(stage)).items()
         }
         module, prefix = OmniModel(made.pop("thinker"), made), ""
     else:
-        registered, config, entry = run.part(stage, f"muomni train {stage} {run.recipe_path}")
+        registered, config, entry = run.part(
+            {TALKER_DPO: "talker"}.get(stage, stage), f"muomni train {stage} {run.recipe_path}"
+        )
         module = build_part(registered, config, entry)
         prefix = next((prefix for kind, prefix in PREFIXES.items() if isinstance(registered.part, kind)), "")
     own = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

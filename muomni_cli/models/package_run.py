@@ -21,9 +21,9 @@ from muomni_cli.contract.engine import Engine
 from muomni_cli.core.checksums import COMMENT, sealed, toml_text
 from muomni_cli.core.errors import RequestError
 from muomni_cli.core.files import replacing, write_bytes, write_sealed_json
-from muomni_cli.models.engines import OMNI
 from muomni_cli.models.locate import ModelRef
 from muomni_cli.recipe import load_recipe
+from muomni_cli.recipe.model import DPO, OMNI, TUNED
 from muomni_cli.recipe.write import sources_of
 from muomni_cli.runs.digests import require_tensors, seal_checkpoint, write_digests
 from muomni_cli.runs.references import KEY
@@ -126,14 +126,14 @@ def weights_of(run: RunFolder, without: Collection[str] = ()) -> dict[str, Path]
     """
     found = {}
     stages = run.model()["stages"]
-    tuned = stages.get(OMNI, {}).get("parts", {}).keys() - {THINKER}
+    tuned = stages.get(_joint(run), {}).get("parts", {}).keys() - {THINKER}
     if fixed := sorted(set(without) - tuned):
         raise RequestError(
             f"{fixed[0]} cannot be left out of {run.root}",
             f"leave out encoders that omni has tuned: {', '.join(sorted(tuned)) or 'there are none'}",
         )
     for stage in stages:
-        if stage == TOKENIZER or stage in without or (stage == THINKER and OMNI in stages):
+        if stage == TOKENIZER or stage in without or _superseded(stage, stages):
             continue
         weights = run.checkpoint(stage)
         if run.status(stage) != "finished" or weights is None:
@@ -144,15 +144,25 @@ def weights_of(run: RunFolder, without: Collection[str] = ()) -> dict[str, Path]
         found[stage] = weights
     if not found:
         raise RequestError(f"run {run.root} has no trained stage yet", f"train it: muomni train all {run.recipe_path}")
-    if {THINKER, OMNI} & found.keys() and run.status(TOKENIZER) != "finished":
+    if {THINKER, OMNI, DPO} & found.keys() and run.status(TOKENIZER) != "finished":
         raise RequestError(f"run {run.root} has no tokenizer", f"train it: muomni train tokenizer {run.recipe_path}")
     return found
+
+
+def _superseded(stage: str, stages: Collection[str]) -> bool:
+    """Whether what a stage trained is in the run as another one tuned it."""
+    return TUNED.get(stage) in stages or (stage == THINKER and bool({OMNI, DPO} & {*stages}))
+
+
+def _joint(run: RunFolder) -> str:
+    """The stage that trained the Thinker last, if that is not its own."""
+    return DPO if DPO in run.model()["stages"] else OMNI
 
 
 def require_voice(run: RunFolder, name: str, base: RunFolder) -> None:
     """RequestError unless ``run`` speaks with the voice ``name``, and it can be added to the model ``base``."""
     entries = run.model()["parts"]
-    missing = next((part for part in ("codec", "talker") if part not in entries or run.checkpoint(part) is None), None)
+    missing = next((part for part in ("codec", "talker") if part not in entries or run.tuned(part) is None), None)
     if missing is not None:
         raise RequestError(f"run {run.root} has no trained {missing}", "name a run that muomni train voice made")
     names = list(entries["talker"].get("voices", []))
@@ -192,7 +202,8 @@ def pack_run(
     model["stages"] = {stage: state for stage, state in model["stages"].items() if stage in {TOKENIZER, *weights}}
     for stage, entry in model["parts"].items():
         if stage != TOKENIZER:  # its folder is copied unchanged
-            entry["weights"] = f"{stage}/{weights[stage].name}" if stage in weights else ""
+            used = TUNED.get(stage) if TUNED.get(stage) in weights else stage
+            entry["weights"] = f"{used}/{weights[used].name}" if used in weights else ""
     write_sealed_json(target / run.model_path.name, model)
     for name, voice in {**run.voices(), **voices}.items():
         pack_run(voice, target / VOICES / name, half=half)
@@ -202,9 +213,10 @@ def pack_run(
 def parts_of(run: RunFolder) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """(stage, part, entry of ``model.json``): first the parts of the omni stage, then those with their own stage."""
     model = run.model()
-    joint = model["stages"].get(OMNI, {}).get("parts", {})
+    stage = _joint(run)
+    joint = model["stages"].get(stage, {}).get("parts", {})
     for name, entry in joint.items():
-        yield OMNI, name, entry
+        yield stage, name, entry
     for stage, entry in model["parts"].items():
         if stage != THINKER or THINKER not in joint:
             yield stage, stage, entry
@@ -246,14 +258,14 @@ def abilities(run: RunFolder | None, bundle: Engine | None) -> dict[str, Any]:
     modalities: list[str] = []
     if run is not None:
         entries = {part: entry for _, part, entry in reversed([*parts_of(run)])}
-        modalities = [part for stage, part, _ in parts_of(run) if stage == OMNI and part != THINKER]
+        modalities = [part for stage, part, _ in parts_of(run) if stage == _joint(run) and part != THINKER]
     elif bundle is not None:
         entries, modalities = dict(bundle.parts), list(bundle.modalities)
     thinks, speaks = THINKER in entries, entries.keys() >= {"talker", "codec"}
     heads: list[Mapping[str, Any]] = [] if bundle is None else list(bundle.heads.values())
     added = [] if bundle is None else list(bundle.voice_models)
     if run is not None:
-        own = [(stage, entry) for stage, _, entry in parts_of(run) if stage != OMNI]
+        own = [(stage, entry) for stage, _, entry in parts_of(run) if stage != _joint(run)]
         heads = [entry for stage, entry in own if entry["kind"] == EncoderPart.kind and run.checkpoint(stage)]
     encoders = [open_entry(entry)[0].part for entry in heads]
     hears = any(isinstance(part, EncoderPart) and part.transcribe for part in encoders)
@@ -277,13 +289,13 @@ def abilities(run: RunFolder | None, bundle: Engine | None) -> dict[str, Any]:
 
 def _of_run(run: RunFolder) -> list[dict[str, Any]]:
     numbers: dict[str, Counter[str]] = {}
-    rows = []
+    rows, joint = [], _joint(run)
     for stage, part, entry in parts_of(run):
-        weights = run.checkpoint(stage)
+        weights = run.tuned(stage)
         if weights is not None and stage not in numbers:
-            numbers[stage] = counts(weights, 2 if stage == OMNI else 0)
+            numbers[stage] = counts(weights, 2 if stage == joint else 0)
         found = numbers.get(stage, Counter())
-        if stage != OMNI:
+        if stage != joint:
             own: int | None = found[""] or None
         elif part == THINKER:
             own = sum(count for name, count in found.items() if name.split(".")[0] == THINKER)

@@ -17,6 +17,7 @@ from muomni_cli.models.locate import makes_samples
 from muomni_cli.models.torch_engine import TorchEngine
 from muomni_cli.omni import OmniModel
 from muomni_cli.recipe import load_recipe
+from muomni_cli.recipe.model import DPO, OMNI, TUNED
 from muomni_cli.registry.registry import RegisteredPart, built_in, get_registry, resolve
 from muomni_cli.runs.checkpoint import (
     build_aside,
@@ -31,7 +32,7 @@ from muomni_cli.runs.checkpoint import (
 from muomni_cli.runs.digests import DIGESTS, verify
 from muomni_cli.runs.run import RunFolder, build_arguments, code_shape, is_named, open_entry, read_header
 
-OMNI, THINKER = "omni", "thinker"
+THINKER = "thinker"
 
 
 class RunEngine(TorchEngine):
@@ -65,17 +66,18 @@ class RunEngine(TorchEngine):
         return f"{weights} (step {read_header(weights)['step']})" if stage == self._thinker_stage else str(weights)
 
     def checkpoint(self, stage: str) -> Path | None:
-        """The checkpoint of a stage: the named one, else the best, else the last."""
-        folder = self.run.stage(stage)
-        if self._named is not None and self._named.resolve().parent == folder.resolve():
+        """The checkpoint of a stage, or of the one that tunes its part on pairs: the named one, else the best, else the
+        last."""
+        folders = [self.run.stage(one).resolve() for one in (stage, TUNED.get(stage, stage))]
+        if self._named is not None and self._named.resolve().parent in folders:
             return self._named
-        return self.run.checkpoint(stage)
+        return self.run.tuned(stage)
 
     @cached_property
     def _thinker_stage(self) -> str | None:
         """The stage whose Thinker is used; None if none is trained."""
-        if self._stage is None and self._named_stage in (OMNI, THINKER):
-            return self._named_stage
+        if self._stage is None and self._named_stage in (OMNI, THINKER, DPO):
+            return OMNI if self._named_stage == DPO else self._named_stage
         stages = [self._stage] if self._stage else [OMNI, THINKER]
         return next((stage for stage in stages if self.checkpoint(stage) is not None), None)
 
@@ -83,7 +85,7 @@ class RunEngine(TorchEngine):
     def parts(self) -> Mapping[str, Mapping[str, Any]]:
         own, found = self._model["parts"], {}
         if self._thinker_stage == OMNI:
-            found = dict(omni_entries(self.run))
+            found = dict(self._joint_entries)
         elif self._thinker_stage is not None and THINKER in own:
             found = {THINKER: own[THINKER]}
         for stage, entry in own.items():
@@ -93,7 +95,11 @@ class RunEngine(TorchEngine):
 
     @cached_property
     def modalities(self) -> Sequence[str]:
-        return [name for name in omni_entries(self.run) if name != THINKER] if self._thinker_stage == OMNI else []
+        return [name for name in self._joint_entries if name != THINKER] if self._thinker_stage == OMNI else []
+
+    @property
+    def _joint_entries(self) -> Mapping[str, Mapping[str, Any]]:
+        return omni_entries(self.run, self.checkpoint(OMNI))
 
     @cached_property
     def thinker_stages(self) -> Sequence[str]:

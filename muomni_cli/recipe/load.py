@@ -22,7 +22,7 @@ from muomni_cli.contract.speech import MelConfig, mel_mistake
 from muomni_cli.core.console import say
 from muomni_cli.core.errors import ROOT, RequestError
 from muomni_cli.core.files import RUNS
-from muomni_cli.recipe.model import SLOTS, SPEECH, STAGES, Data, PartSpec, Recipe, SourceSpec
+from muomni_cli.recipe.model import PAIRED, SLOTS, SPEECH, STAGES, Data, PartSpec, Recipe, SourceSpec
 from muomni_cli.recipe.names import Names
 from muomni_cli.recipe.overrides import lay_over, shorten_warmups
 from muomni_cli.recipe.problems import (
@@ -41,7 +41,7 @@ from muomni_cli.registry.registry import get_registry, nearest
 from muomni_cli.registry.sets import references_in, set_file
 
 Model = TypeVar("Model", bound=BaseModel)
-SOURCES = ("text", "omni", SPEECH)
+SOURCES = ("text", "omni", SPEECH, *PAIRED)
 """Names of ``[[data.<name>]]`` in addition to the modalities of ``[encoders.<modality>]``."""
 HOST_KEYS = ("weight", "task", "license", "eval_only")  # keys of a source that belong to the host, not to the part
 _TOP = ("name", "doc", "seed", *SLOTS, "encoders", "data", "train", "chat", "callbacks")

@@ -9,7 +9,7 @@ from muomni_cli.contract.declarations import PartConfig
 from muomni_cli.recipe.settings import OWN_INIT, ChatSettings, DataSettings, TrainSettings
 from muomni_cli.registry.registry import RegisteredPart
 
-STAGES = ("tokenizer", "thinker", "image", "audio", "codec", "talker", "vocoder", "omni")
+STAGES = ("tokenizer", "thinker", "image", "audio", "codec", "talker", "vocoder", "omni", "dpo", "talker_dpo")
 """Names of ``[train.<stage>]``, in addition to the modalities of ``[encoders.<modality>]``."""
 
 SLOTS = ("tokenizer", "thinker", "talker", "codec", "vocoder")
@@ -19,6 +19,10 @@ SPEECH = "speech"  # data table (audio with transcripts) of all speech stages
 SPEAKING = ("codec", "vocoder", "talker")  # speech stages
 SOUND = "audio"  # the modality of speech
 OMNI = "omni"  # the stage that trains the Thinker and the encoders together
+DPO, TALKER_DPO = "dpo", "talker_dpo"  # the stages that tune the Thinker and the Talker on pairs
+PAIRED = (DPO, TALKER_DPO)
+TUNED = {OMNI: DPO, "talker": TALKER_DPO}
+"""Stage -> the one on pairs whose checkpoint takes the place of its own; that of ``dpo`` has the form of ``omni``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,15 +140,20 @@ def has_stage(stage: str, chosen: PartSpec) -> bool:
 
 
 def stages_of(recipe: Recipe) -> list[str]:
-    """All stages: parts that train by themselves, or take the weights of others, then omni."""
-    alone = [stage for stage, chosen in parts_of(recipe).items() if has_stage(stage, chosen)]
-    return [*alone, OMNI] if recipe.encoders and recipe.data.sources.get(OMNI) else alone
+    """All stages: parts that train by themselves, or take the weights of others, then omni, then those on pairs."""
+    found = [stage for stage, chosen in parts_of(recipe).items() if has_stage(stage, chosen)]
+    if recipe.encoders and recipe.data.sources.get(OMNI):
+        found.append(OMNI)
+    tuned = {DPO: recipe.thinker, TALKER_DPO: recipe.talker}
+    return found + [stage for stage, part in tuned.items() if part and recipe.data.sources.get(stage)]
 
 
 def stages_of_all(recipe: Recipe) -> list[str]:
-    """The stages of ``all``: :func:`stages_of` without encoders and speech parts that have no data, and without stages
-    whose result the omni stage takes from another model."""
+    """The stages of ``all``: :func:`stages_of` without encoders and speech parts that have no data, without stages
+    whose result the omni stage takes from another model, and without that on pairs of speech, which are made by the
+    trained Talker."""
     without = [stage for stage in (*recipe.encoders, *SPEAKING) if not recipe.data.sources.get(recipe.table_of(stage))]
+    without.append(TALKER_DPO)
     found = stages_of(recipe)
     if OMNI in found and recipe.train_for(OMNI).init not in OWN_INIT:
         without += ["tokenizer", "thinker", *recipe.encoders]
@@ -162,5 +171,6 @@ def waits_of(recipe: Recipe) -> dict[str, frozenset[str]]:
     """Stage -> other stages that must be finished before it can begin."""
     understanding = {"thinker", *recipe.encoders}
     besides: dict[str, set[str]] = {"talker": {"codec", *understanding}, OMNI: understanding}
+    besides |= {DPO: {OMNI, *understanding}, TALKER_DPO: {*SPEAKING}}
     found = stages_of(recipe)
     return {stage: frozenset({"tokenizer", *besides.get(stage, ())} & {*found} - {stage}) for stage in found}

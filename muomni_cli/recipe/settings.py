@@ -91,7 +91,8 @@ class TrainSettings(Settings):
         "trained",
         min_length=1,
         description="initial weights: a run or an installed model (its part of this stage; for the stages thinker and "
-        "omni its tokenizer, too), or random; trained: in the omni stage those of the parts' own stages, else random",
+        "omni its tokenizer, too), or random; trained: in the omni stage those of the parts' own stages, in those on "
+        "pairs those of the run, else random",
     )
     init_encoders: dict[str, str] = Field(
         {}, description="modality -> run or installed model to take this encoder of the omni stage from"
@@ -100,6 +101,22 @@ class TrainSettings(Settings):
         0.0,
         description="omni stage: probability of replacing a token of an answer about media in the input by pad, so "
         "that the model relies on the media; or by modality: { image = 0.5 }",
+    )
+    beta: float = Field(
+        0.1, gt=0, le=1e3, description="stages on pairs: how strongly they hold to the model that they begin with"
+    )
+    preference_loss: Literal["sigmoid", "ipo"] = Field(
+        "sigmoid", description="stages on pairs: DPO's (arXiv 2305.18290), or IPO's per target (arXiv 2310.12036)"
+    )
+    label_smoothing: float = Field(
+        0.0, ge=0, lt=0.5, description="stages on pairs: share of them that is assumed to be the wrong way round"
+    )
+    sft_weight: float = Field(
+        0.0,
+        ge=0,
+        le=1e3,
+        description="stages on pairs: weight of the chosen answer's cross-entropy per target, beside the loss on the "
+        "pair (RPO, arXiv 2404.19733)",
     )
     lora: LoraSettings | None = Field(
         None, description="train low-rank adapters instead of the part's weights: { rank = 8, alpha = 16.0 }"

@@ -21,7 +21,7 @@ from muomni_cli.core.errors import RequestError
 from muomni_cli.core.files import replacing
 from muomni_cli.nn.lora import Adapters, has_adapters, merged_weights
 from muomni_cli.omni import OmniModel
-from muomni_cli.recipe.model import PartSpec, Recipe
+from muomni_cli.recipe.model import OMNI, PartSpec, Recipe
 from muomni_cli.registry.registry import RegisteredPart, resolve
 from muomni_cli.runs.digests import require_tensors, seal_checkpoint
 from muomni_cli.runs.references import fill, reference_of
@@ -168,14 +168,16 @@ def load_part(entry: Mapping[str, Any], weights: Path) -> nn.Module:
     return module
 
 
-def omni_entries(run: RunFolder) -> dict[str, dict[str, Any]]:
-    """Entries of the omni stage's parts: ``thinker``, and the encoders in order."""
-    entries: dict[str, dict[str, Any]] = run.model()["stages"].get("omni", {}).get("parts", {})
+def omni_entries(run: RunFolder, weights: Path | None = None) -> dict[str, dict[str, Any]]:
+    """Entries of the parts that the omni stage trains: ``thinker``, and the encoders in order. ``weights``: a
+    checkpoint of that stage, or of ``dpo``, which has the same form."""
+    stage = OMNI if weights is None else weights.resolve().parent.name
+    entries: dict[str, dict[str, Any]] = run.model()["stages"].get(stage, {}).get("parts", {})
     return entries
 
 
 def open_omni(run: RunFolder, weights: Path) -> OmniModel:
-    entries = omni_entries(run)
+    entries = omni_entries(run, weights)
     made = {name: build_part(*open_entry(entry), entry) for name, entry in entries.items()}
     for name, entry in entries.items():
         fill(made[name], entry)

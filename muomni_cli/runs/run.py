@@ -31,12 +31,12 @@ from muomni_cli.core.checksums import BLANK
 from muomni_cli.core.errors import MuomniError, RequestError
 from muomni_cli.core.files import KEY, RUNS, read_sealed_json, write_sealed_json
 from muomni_cli.core.stopping import unfinished
+from muomni_cli.recipe.model import TUNED
 from muomni_cli.registry.registry import RegisteredPart, get_registry, resolve
 from muomni_cli.runs.digests import BLANK as BLANK_TENSORS
 from muomni_cli.runs.digests import DIGESTS, TENSORS, covered, digests_of, require_header, way_back
 
 PACKAGES = ("muomni", "torch", "numpy", "tokenizers", "safetensors", "pydantic", "pluggy")
-
 LOCKS_FILES = os.name == "posix"  # without file locks, users must not train one run twice at the same time
 BEST, LAST = "best.safetensors", "last.safetensors"  # checkpoints of a stage: of the best validation, of the last step
 KEPT = re.compile(r"step-(\d{6,})\.safetensors")  # others that are kept
@@ -93,8 +93,7 @@ def _hash_module(module: str) -> str | None:
     files = sorted(origin.parent.rglob("*.py")) if spec.submodule_search_locations else [origin]
     digest = hashlib.sha256()
     for path in files:
-        digest.update(f"{path.relative_to(origin.parent)}\0".encode())
-        digest.update(path.read_bytes())
+        digest.update(f"{path.relative_to(origin.parent)}\0".encode() + path.read_bytes())
     return digest.hexdigest()
 
 
@@ -298,12 +297,15 @@ class RunFolder:
 
     def voices(self) -> dict[str, RunFolder]:
         """The runs of the voices that were added to this one, by name."""
-        found = sorted((self.root / VOICES).glob("*/model.json"))
-        return {path.parent.name: RunFolder(path.parent) for path in found}
+        return {path.parent.name: RunFolder(path.parent) for path in sorted((self.root / VOICES).glob("*/model.json"))}
 
     def checkpoint(self, stage: str) -> Path | None:
         """The checkpoint of a stage: the best, else the last; None if there is none."""
         return next((path for name in (BEST, LAST) if (path := self.stage(stage) / name).is_file()), None)
+
+    def tuned(self, stage: str) -> Path | None:
+        """As :meth:`checkpoint`, but the one that its stage on pairs made of it, if there is one."""
+        return self.checkpoint(TUNED.get(stage, stage)) or self.checkpoint(stage)
 
     def model(self) -> dict[str, Any]:
         """The content of ``model.json``: ``name``, ``parts``, ``stages``, ``chat``; empty before the first stage."""

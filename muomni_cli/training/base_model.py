@@ -14,7 +14,7 @@ from torch import nn
 from muomni_cli.contract.models import Tokenizer
 from muomni_cli.core.errors import RequestError
 from muomni_cli.models.locate import model_named
-from muomni_cli.recipe.model import OMNI, PartSpec, Recipe
+from muomni_cli.recipe.model import DPO, OMNI, PartSpec, Recipe
 from muomni_cli.recipe.settings import OWN_INIT
 from muomni_cli.registry.registry import resolve
 from muomni_cli.runs.checkpoint import (
@@ -49,7 +49,7 @@ class PretrainedModel:
 
     def part(self, stage: str, chosen: PartSpec) -> tuple[nn.Module, Path] | None:
         """A part and the checkpoint it is from; None if there is none. RequestError if it differs from the recipe."""
-        together = {} if self.joint is None else omni_entries(self.run)
+        together = {} if self.joint is None else omni_entries(self.run, self.joint)
         entry = together.get(stage) or self.run.model()["parts"].get(stage)
         if entry is None:
             return None
@@ -76,7 +76,7 @@ class PretrainedModel:
 
     def fill_projector(self, modality: str, projector: nn.Module) -> None:
         """Load the projector of ``modality``, if the model has a trained one."""
-        if self._checkpoint is not None and modality in omni_entries(self.run):
+        if self._checkpoint is not None and modality in omni_entries(self.run, self.joint):
             load_model(projector, self._checkpoint, ema=True, prefix=f"projectors.{modality}.")
 
     def tokenizer(self, recipe: Recipe) -> Tokenizer:
@@ -154,5 +154,5 @@ def load_pretrained(init: str, stage: str = OMNI) -> PretrainedModel | None:
         raise RequestError(what, f'{error.fix}; or write "trained" or "random"') from error
     run = found.run()
     if found.weights is None:
-        return PretrainedModel(init, run, run.checkpoint(OMNI))
-    return PretrainedModel(init, run, found.weights if found.weights.parent.name == OMNI else None)
+        return PretrainedModel(init, run, run.tuned(OMNI))
+    return PretrainedModel(init, run, found.weights if found.weights.parent.name in (OMNI, DPO) else None)

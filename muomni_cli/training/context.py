@@ -32,7 +32,7 @@ from muomni_cli.data.text import TextData, open_text
 from muomni_cli.generation.loop import Request, Sampling, TextStream, generate
 from muomni_cli.generation.torch_backend import TorchBackend
 from muomni_cli.models.locate import model_named
-from muomni_cli.recipe.model import OMNI, SPEAKING, SPEECH, has_stage
+from muomni_cli.recipe.model import DPO, OMNI, SPEAKING, SPEECH, has_stage
 from muomni_cli.registry.registry import get_registry, resolve
 from muomni_cli.runs.checkpoint import build_aside, fresh_codec, load_model, open_part, read_checkpoint, weights_of
 from muomni_cli.runs.run import RunFolder, code_shape, open_entry
@@ -96,7 +96,7 @@ class TrainingContext:
     @cached_property
     def _tokenizer(self) -> Tokenizer:
         if self.run.status("tokenizer") != "finished":
-            base = load_pretrained(self.settings.init, self.stage) if self.stage in ("thinker", OMNI) else None
+            base = load_pretrained(self.settings.init, self.stage) if self.stage in ("thinker", OMNI, DPO) else None
             base = base or self._base_thinks()
             if base is not None:  # it is copied when the training of a Thinker begins, and not in a dry run
                 return base.tokenizer(self.recipe)

@@ -40,7 +40,7 @@ def build_alone(chosen: PartSpec, arguments: Mapping[str, Any], context: Trainin
         module, source = start_weights(module, context.stage, chosen, context.settings.init)
         if source:
             context.progress(f"{context.stage}: {source}")
-    _adapt(module, context)
+    adapt(module, context)
     return module
 
 
@@ -58,7 +58,7 @@ def borrowed_part(recipe: Recipe, stage: str, chosen: PartSpec) -> tuple[nn.Modu
     return module, mel
 
 
-def _adapt(module: Any, context: TrainingContext) -> None:
+def adapt(module: Any, context: TrainingContext) -> None:
     """Give a part the adapters that the stage trains, if it trains any."""
     if (lora := context.settings.lora) is not None:
         names = add_adapters(module, Adapters(**lora.model_dump()))
@@ -108,7 +108,7 @@ def build_omni(context: TrainingContext, *, resume: bool = False) -> OmniModel:
         own_weights(parts[name])
     omni = OmniModel(thinker, parts, frozen)
     omni.reset_projectors()
-    _adapt(thinker, context)
+    adapt(thinker, context)
     if base is not None:
         for modality in recipe.encoders.keys() - settings.init_encoders.keys():
             base.fill_projector(modality, omni.projectors[modality])

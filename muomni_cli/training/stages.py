@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import torch
 
@@ -28,7 +28,7 @@ from muomni_cli.data.sources import open_sources
 from muomni_cli.data.text import train_tokenizer
 from muomni_cli.nn.device import memory_bytes, memory_errors_told, set_threads, total_memory
 from muomni_cli.recipe import resolved_toml
-from muomni_cli.recipe.model import OMNI, SPEAKING, parts_of, stages_of
+from muomni_cli.recipe.model import DPO, OMNI, PAIRED, SPEAKING, TALKER_DPO, parts_of, stages_of
 from muomni_cli.registry.registry import did_you_mean, resolve
 from muomni_cli.runs.checkpoint import model_tensors, parameters_of, write_checkpoint
 from muomni_cli.runs.references import KEY, referring_entry
@@ -52,13 +52,15 @@ from muomni_cli.training.dry_run import DryRun, dry_run
 from muomni_cli.training.initial_weights import borrowed_part, build_alone, build_omni
 from muomni_cli.training.loop import Trainer
 from muomni_cli.training.objectives import AnswerTrace
+from muomni_cli.training.pair_stages import begun_from, pair_entries, pair_objective, require_untuned
 
 if TYPE_CHECKING:
     from muomni_cli.recipe import PartSpec, Recipe
+    from muomni_cli.training.preferences import PreferenceObjective
 
 TRIAL_CHARS = 10_000_000  # most characters to train a temporary tokenizer on (dry run)
 CPU = torch.device("cpu")
-USES_TOKENIZER = ("thinker", OMNI)  # stages that a model in ``init`` gives its tokenizer
+USES_TOKENIZER = ("thinker", OMNI, DPO)  # stages that a model in ``init`` gives its tokenizer
 ROOM = 0.6  # of a device's memory for what does not depend on the batch
 LESS_MEMORY = "lower batch_size or the sizes of its part, raise accumulate, or set checkpoint_activations=true"
 
@@ -74,7 +76,7 @@ class Job:
 
     @property
     def chosen(self) -> PartSpec | None:
-        """The part that this stage trains; None for omni, which trains several. RequestError for an unknown stage."""
+        """The part that this stage trains by itself; None for omni and those on pairs. RequestError if unknown."""
         known = stages_of(self.recipe)
         if self.stage not in known:
             listed = f"its stages: {', '.join([*known, 'all'])}" if known else "name a part that can be trained"
@@ -152,6 +154,7 @@ def _train(job: Job, group: Group, *, resume: bool, force: bool, again: frozense
 def _beginning(job: Job, *, resume: bool, force: bool, again: frozenset[str]) -> Literal["nothing", "new", "resumed"]:
     """How a stage begins in its run, which is not changed."""
     _require_same_parts(job, again if resume else again | {job.stage})
+    require_untuned(job.run, job.stage, again)
     status, states = job.run.status(job.stage), job.run.model()["stages"]
     if force:
         users = [stage for stage in states if stage not in again]
@@ -235,7 +238,7 @@ def _train_part(job: Job, group: Group, *, resume: bool, force: bool, profile: b
         context = _context(job, partial(_learn_first, job, alone=force), drawn=drawn, group=group)
         objective = _objective(job, context, resume=resume)
         part, about = _entries(job, context, objective)
-        fingerprints = _data_fingerprints(job, context)
+        fingerprints = _data_fingerprints(job, context, objective)
     callbacks = [
         (name, resolve(chosen.registered.part.build, f"callback {name}")(chosen.config))
         for name, chosen in job.recipe.callbacks.items()
@@ -248,6 +251,7 @@ def _train_part(job: Job, group: Group, *, resume: bool, force: bool, profile: b
         about={
             "part": part,
             **_adapters_of(context),
+            **(begun_from(context) if job.stage in PAIRED else {}),
             "recipe": hashlib.sha256(resolved_toml(job.recipe).encode()).hexdigest(),
         },
         command=job.command,
@@ -290,6 +294,8 @@ def _entries(job: Job, context: TrainingContext, objective: Objective) -> tuple[
         arguments = part_arguments(job.recipe, job.stage, context)
         more = arguments if head_metadata is None else {**arguments, "head_metadata": head_metadata}
         return part_entry(job.chosen.registered, job.chosen.config, f"{job.stage}/{LAST}", **more), {}
+    if job.stage in PAIRED:
+        return None, pair_entries(context)
     return None, {"parts": _joint_entries(job.recipe, context, objective.module)}
 
 
@@ -315,9 +321,11 @@ def _learn_first(job: Job, *, alone: bool) -> Tokenizer:
     return job.run.tokenizer(first.command)
 
 
-def _data_fingerprints(job: Job, context: TrainingContext) -> dict[str, str]:
+def _data_fingerprints(job: Job, context: TrainingContext, objective: Objective) -> dict[str, str]:
     if job.kind == "thinker":
         return {"text": context.text().fingerprint} if job.recipe.data.text else {}
+    if job.stage in PAIRED:
+        return {job.stage: cast("PreferenceObjective", objective).fingerprint}
     if job.stage == OMNI:
         return {OMNI: omni_fingerprint(job.recipe, open_sources(job.recipe, OMNI), context.tokenizer())}
     learns = job.kind == "encoder" or job.stage in SPEAKING
@@ -411,13 +419,16 @@ def _fits(job: Job, group: Group, device: torch.device) -> bool:
     """Whether weights, gradients and optimizer of the stage leave room for activations in each process."""
     counts = parameters_of(job.recipe)
     own = sum(counts.get(name, 0) for name in ("thinker", *job.recipe.encoders, "projectors"))
-    count = own if job.stage == OMNI else counts.get(job.stage, 0)
+    tuned = {DPO: "thinker", TALKER_DPO: "talker"}.get(job.stage, job.stage)
+    count = own if job.stage == OMNI else counts.get(tuned, 0)
     shared = group.local_world_size if device.type == "cpu" else 1
     return 4 * 4 * count <= ROOM * total_memory(device) / shared
 
 
 def _objective(job: Job, context: TrainingContext, *, resume: bool = False) -> Objective:
     torch.manual_seed(context.seed)
+    if job.stage in PAIRED:
+        return pair_objective(context, read_header(job.last) if resume else None)
     if job.chosen is None:
         return AnswerTrace(build_omni(context, resume=resume), context)
     part = job.chosen.registered.part

@@ -78,6 +78,10 @@ class ConversationsConfig(FilesConfig):
     media: tuple[str, ...] = Field(("image", "audio"), description="fields of a message that name attached files")
 
 
+class PreferencesConfig(FilesConfig):
+    """Pairs of a better and a worse answer: prompt, chosen and rejected."""
+
+
 class TalesConfig(PartConfig):
     """Stories and conversations generated from a grammar."""
 

@@ -106,3 +106,4 @@ class HuggingFaceConfig(PartConfig):
     voice: str = Field("", description="column of the speaker")
     messages: str = Field("", description="column of conversations, which then are what the source gives")
     learn: Learn = Field("answers", description='train on the "answers" of conversations only, or on "all" turns')
+    preferences: bool = Field(False, description="rows are pairs: columns chosen, rejected and, unless in them, prompt")

@@ -16,15 +16,26 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, BinaryIO
 
-from muomni_cli.api import Conversation, Document, Example, FileMedia, Media, Message, RequestError, expand_path, files
+from muomni_cli.api import (
+    Conversation,
+    Document,
+    Example,
+    FileMedia,
+    Item,
+    Media,
+    Message,
+    RequestError,
+    expand_path,
+    files,
+)
 from muomni_datasets.config import SIDES
 from muomni_datasets.corpora import Side
 from muomni_datasets.formats_config import HuggingFaceConfig
-from muomni_datasets.text import PIECE, ROLES, Notes, content_key, is_unicode
+from muomni_datasets.preferences import message_of, preference_of
+from muomni_datasets.text import PIECE, Notes, content_key, is_unicode
 
 SAVED = ("state.json", "dataset_dict.json")  # what save_to_disk writes
 VALIDATION = ("validation", "valid", "val", "dev", "test")  # splits that validate, the best first
-OTHER_ROLES = {"human": "user", "gpt": "assistant"}  # of conversations with the keys from and value
 DATA = (".arrow", ".parquet", ".json", ".jsonl", ".csv", ".tsv", ".txt", ".tar", ".zip")
 
 
@@ -96,7 +107,7 @@ class HuggingFace:
             return []
         return sorted({Path(one["filename"]) for data in self._datasets().values() for one in data.cache_files})
 
-    def documents(self) -> Iterator[Document | Conversation | Example]:
+    def documents(self) -> Iterator[Item]:
         address, datasets = self._address(), self._datasets()
         left_out: Counter[str] = Counter()
         sides = self._sides(list(datasets), left_out)
@@ -158,6 +169,7 @@ class HuggingFace:
         if features is None:  # a stream that says nothing about its columns
             return None
         wanted = [config.messages] if config.messages else [config.text] if not config.modality else []
+        wanted = ["chosen", "rejected"] if config.preferences else wanted
         wanted += [self._media] if config.modality else []
         if config.modality and config.label not in features and not config.messages:
             wanted.append(config.text)
@@ -168,11 +180,12 @@ class HuggingFace:
             raise RequestError(f"{where} has no column {missing[0]}", f"its columns: {', '.join(features)}")
         return getattr(features.get(config.label), "names", None)
 
-    def _item(
-        self, media: RowMedia, row: Mapping[str, Any], names: Any, side: Side
-    ) -> Document | Conversation | Example | str:
+    def _item(self, media: RowMedia, row: Mapping[str, Any], names: Any, side: Side) -> Item | str:
         config, source = self._config, media.address.path
         text, voice, given = (_text(row.get(name)) for name in (config.text, config.voice, config.key))
+        if config.preferences:
+            named = {name: value for name, value in row.items() if value is not None}
+            return preference_of(named | {"key": given or None, "split": side or ""}, source)
         if config.messages:
             return self._conversation(media, row, given, side)
         if not config.modality:
@@ -196,7 +209,7 @@ class HuggingFace:
 
     def _conversation(self, media: RowMedia, row: Mapping[str, Any], given: str, side: Side) -> Conversation | str:
         listed = row.get(self._config.messages)
-        messages = [_message(entry) for entry in listed] if isinstance(listed, list) else []
+        messages = [message_of(entry) for entry in listed] if isinstance(listed, list) else []
         if not messages or any(message is None for message in messages):
             return "is not a list of messages with role and content"
         valid = [message for message in messages if message is not None]
@@ -237,14 +250,6 @@ def _text(value: Any) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     return value if isinstance(value, str) and is_unicode(value) else ""
-
-
-def _message(entry: Any) -> Message | None:
-    if not isinstance(entry, dict):
-        return None
-    said, text = entry.get("role", entry.get("from")), entry.get("content", entry.get("value"))
-    role = ROLES.get(OTHER_ROLES.get(str(said), str(said)))
-    return Message(role, text) if role and isinstance(text, str) and is_unicode(text) else None
 
 
 def opened(address: Address, *, streaming: bool = False) -> Mapping[str, Any]:

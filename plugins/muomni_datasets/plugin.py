@@ -37,6 +37,13 @@ DATASETS = [
         sample="muomni_datasets.samples:conversations",
     ),
     DatasetPart(
+        name="preferences",
+        doc="pairs of a better and a worse answer: JSON Lines or Parquet with prompt, chosen and rejected",
+        config=config.PreferencesConfig,
+        build="muomni_datasets.preferences:Preferences",
+        sample="muomni_datasets.samples:preferences",
+    ),
+    DatasetPart(
         name="tales",
         doc="tiny stories and conversations generated from a grammar; reads no files",
         config=config.TalesConfig,

@@ -51,6 +51,15 @@ def conversations(folder: Path) -> Settings:
     return {"path": str(folder)}
 
 
+def preferences(folder: Path) -> Settings:
+    pairs: list[dict[str, Any]] = [
+        {"prompt": f"Who laid egg {number}?", "chosen": f"Hen {number}.", "rejected": "The fox."} for number in range(4)
+    ]
+    pairs.append({"text": "A hen.", "chosen": [[1, 2], [3, 4]], "rejected": [[1, 2], [3, 5]]})
+    _write_lines(folder / "pairs.jsonl", pairs)
+    return {"path": str(folder)}
+
+
 def manifest(folder: Path) -> Settings:
     pictures(folder)
     labels = {name: name.partition("/")[0] for name, _ in _pictures()}

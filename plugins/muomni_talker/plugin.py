@@ -93,6 +93,7 @@ def register_talkers() -> list[TalkerPart]:
             test_config=SMALL,
             steps="muomni_talker.graphs:steps",
             objective="muomni_talker.objective:TalkerObjective",
+            policy="muomni_talker.preference:TalkerPolicy",
         ),
         TalkerPart(
             name="parallel",
@@ -104,5 +105,6 @@ def register_talkers() -> list[TalkerPart]:
             test_config=SMALL,
             steps="muomni_talker.graphs:steps",
             objective="muomni_talker.objective:TalkerObjective",
+            policy="muomni_talker.preference:TalkerPolicy",
         ),
     ]

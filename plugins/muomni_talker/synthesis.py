@@ -205,11 +205,15 @@ class Sentence:
         plan = self._engine.plan(self._features, self._pointer[first * slots : last * slots])
         return plan[made - first : ready - first]
 
+    @property
+    def most(self) -> int:
+        """Maximum number of frames for the words so far."""
+        return min(CodeShape.most_frames(self._words, self._letters, self._speed), self._engine.config.ctx_len)
+
     def decode(self, plan: NDArray[Any], *, ended: bool) -> Iterator[NDArray[Any]]:
         """Take the plan (T,D) of the next frames and yield the codes (n,Q) of those that can be decoded, up to the
         maximum number of frames."""
-        engine = self._engine
-        most = min(CodeShape.most_frames(self._words, self._letters, self._speed), engine.config.ctx_len)
+        engine, most = self._engine, self.most
         room = most - self.decoded
         if engine.causal or ended:
             self._report.cut |= self._planned > most
