@@ -27,12 +27,18 @@ const Type& type_named(const std::string& name) {
 }
 
 Ort::Value zeros(const Shape& shape, ONNXTensorElementDataType type) {
+    if (std::find(shape.begin(), shape.end(), 0) !=
+        shape.end()) {  // 1.23 takes an empty cache at a null pointer for none
+        static double nowhere = 0;
+        const auto memory = Ort::MemoryInfo::CreateCpu(OrtArenaAllocator, OrtMemTypeDefault);
+        return Ort::Value::CreateTensor(memory, &nowhere, 0, shape.data(), shape.size(), type);
+    }
     Ort::AllocatorWithDefaultOptions allocator;
     Ort::Value made = Ort::Value::CreateTensor(allocator, shape.data(), shape.size(), type);
     const std::size_t count = made.GetTensorTypeAndShapeInfo().GetElementCount();
     const auto* found =
         std::find_if(std::begin(TYPES), std::end(TYPES), [&](const Type& one) { return one.type == type; });
-    if (count > 0) std::memset(made.GetTensorMutableRawData(), 0, count * found->size);
+    std::memset(made.GetTensorMutableRawData(), 0, count * found->size);
     return made;
 }
 
