@@ -11,7 +11,7 @@ from typing import Any
 
 from muomni_cli.api import RequestError
 from muomni_cli.nn.checkpoint_files import CONFIG, damaged, read_json
-from muomni_transformers.speech_settings import HifiGanConfig
+from muomni_transformers.mels import OF_SPEECHT5
 from muomni_transformers.vocos_config import vocos_settings
 
 PREPROCESSOR, PROCESSOR = "preprocessor_config.json", "processor_config.json"
@@ -199,7 +199,7 @@ def _hifigan(
     """``given``: of SpeechT5's feature extractor, which states times in milliseconds."""
     found = {ours: config[theirs] for theirs, ours in GENERATOR.items() if config.get(theirs) is not None}
     rate, hop = int(config.get("sampling_rate", 16_000)), math.prod(map(int, found.get("rates", (4, 4, 4, 4))))
-    mel = HifiGanConfig.model_fields["mel"].default.model_dump() | {
+    mel = OF_SPEECHT5.model_dump() | {
         "sample_rate": rate,
         "hop": hop,
         "n_mels": int(config.get("model_in_dim", 80)),

@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar, Self
 from pydantic import Field, model_validator
 
 from muomni_cli.api import Depth, MelConfig, Width
+from muomni_transformers.mels import OF_SPEECHT5, OF_VOCOS
 from muomni_transformers.settings import CheckpointConfig
 
 Few = Annotated[tuple[Depth, ...], Field(min_length=1, max_length=16)]
@@ -46,21 +47,7 @@ class HifiGanConfig(VocoderConfig):
     sizes: ClassVar[tuple[str, ...]] = ("channels", "rates", "kernels", "resblock_kernels", "resblock_dilations")
 
     mel: MelConfig = Field(
-        MelConfig(
-            sample_rate=16_000,
-            n_fft=1024,
-            window=1024,
-            hop=256,
-            n_mels=80,
-            f_min=80,
-            f_max=7600,
-            mel_floor=1e-10,
-            mel_clip=True,
-            spectrum="magnitude",
-            filters="slaney",
-            log="log10",
-            padding="reflect",
-        ),
+        OF_SPEECHT5,
         description="the log-mel that the checkpoint was trained on; that of the codec must be the same",
     )
     channels: Width = Field(512, description="channels before the first upsampling; halved by each")
@@ -110,17 +97,7 @@ class VocosCheckpointConfig(VocoderConfig):
     sizes: ClassVar[tuple[str, ...]] = ("channels", "layers", "hidden")
 
     mel: MelConfig = Field(
-        MelConfig(
-            sample_rate=24_000,
-            n_fft=1024,
-            window=1024,
-            hop=256,
-            n_mels=100,
-            mel_floor=1e-7,
-            mel_clip=True,
-            spectrum="magnitude",
-            padding="reflect",
-        ),
+        OF_VOCOS,
         description="the log-mel that the checkpoint was trained on; that of the codec must be the same",
     )
     channels: Width = Field(512, description="width of the backbone")

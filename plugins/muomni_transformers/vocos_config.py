@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from muomni_cli.api import RequestError
 from muomni_cli.nn.checkpoint_files import MOST_BYTES, damaged
-from muomni_transformers.speech_settings import VocosCheckpointConfig
+from muomni_transformers.mels import OF_VOCOS
 
 CONFIG = "config.yaml"
 CLASSES = {  # table -> the class that is supported
@@ -36,7 +37,7 @@ def vocos_settings(folder: Path) -> dict[str, Any]:
 def _read(path: Path) -> Mapping[str, Any]:
     import yaml
 
-    if not path.is_file():
+    if not os.path.isfile(path):  # whatever the text: a name may be too long for any file
         raise RequestError(f"there is no {path}", "name a folder with a Vocos: config.yaml and model.safetensors")
     try:
         if path.stat().st_size > MOST_BYTES:
@@ -66,7 +67,7 @@ def _settings(tables: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     size, hop = int(features.get("n_fft", 1024)), int(features.get("hop_length", 256))
     if (int(head["n_fft"]), int(head["hop_length"]), int(head["dim"])) != (size, hop, int(backbone["dim"])):
         unsupported.append("a head of other sizes than the log-mel and the backbone")
-    mel = VocosCheckpointConfig.model_fields["mel"].default.model_dump() | {
+    mel = OF_VOCOS.model_dump() | {
         "sample_rate": int(features.get("sample_rate", 24_000)),
         **{"n_fft": size, "window": size, "hop": hop, "n_mels": int(features.get("n_mels", 100))},
     }

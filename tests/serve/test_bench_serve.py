@@ -31,9 +31,9 @@ def test_it_stops_in_time(served: Served) -> None:
 
 def test_failures_are_counted_and_not_timed() -> None:
     with serving(queue=1) as full:
-        (result,) = measure(BenchServer(full.url), ["speech"], Load(clients=6, requests=12, text="hello there " * 20))
+        (result,) = measure(BenchServer(full.url), ["speech"], Load(clients=24, requests=30, text="hello there " * 20))
     assert result.failures.keys() == {"status 429"}
-    assert len(result.whole) + result.failures["status 429"] == 12
+    assert len(result.whole) + result.failures["status 429"] == 30
 
 
 def test_a_server_that_refuses_is_an_error() -> None:
