@@ -1,5 +1,5 @@
-"""The figures of docs/preferences.md: word error rates of several models on the same held-out sentences, and their
-differences with 95 % bootstrap intervals over sentences.
+"""The figures of docs/tutorials/preference-tuning.md: word error rates of several models on the same held-out
+sentences, and their differences with 95 % bootstrap intervals over sentences.
 
     python docs/preference_measure.py RECIPE MODEL [MODEL]... --limit 250 --keep FOLDER
 
@@ -30,6 +30,7 @@ AT_ONCE = 100  # as in muomni eval
 
 
 def main() -> None:
+    """Print a line for each model. RequestError as of the recipe, a model or its voice."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recipe")
     parser.add_argument("models", nargs="+")

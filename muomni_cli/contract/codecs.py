@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
+from muomni_cli.contract.speech import CodeShape
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
@@ -65,3 +67,8 @@ def sample_rate_of(codec: Any) -> int:
 def samples_per_frame(codec: Any) -> int:
     """Samples of a code frame of any codec, or of what runs it."""
     return int(codec.frame if is_waveform(codec) else codec.frame * codec.mel.hop)
+
+
+def code_shape(codec: Any) -> CodeShape:
+    """The sizes of any codec that a Talker is built for."""
+    return CodeShape(codec.codebooks, codec.codebook_size, samples_per_frame(codec) / sample_rate_of(codec))

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from torch import nn
 
+from muomni_cli.contract.codecs import code_shape
 from muomni_cli.contract.declarations import EncoderPart
 from muomni_cli.contract.models import Predictor, Tokenizer, Transcriber
 from muomni_cli.contract.speech import Codec
@@ -30,7 +31,7 @@ from muomni_cli.runs.checkpoint import (
     read_checkpoint,
 )
 from muomni_cli.runs.digests import DIGESTS, verify
-from muomni_cli.runs.run import RunFolder, build_arguments, code_shape, is_named, open_entry, read_header
+from muomni_cli.runs.run import RunFolder, build_arguments, is_named, open_entry, read_header
 
 THINKER = "thinker"
 

@@ -10,7 +10,7 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from muomni_cli.contract.codecs import is_waveform
+from muomni_cli.contract.codecs import code_shape, is_waveform
 from muomni_cli.contract.declarations import Capability
 from muomni_cli.contract.models import Tokenizer
 from muomni_cli.core.console import say
@@ -22,7 +22,7 @@ from muomni_cli.omni import OmniModel
 from muomni_cli.recipe import Recipe, load_recipe
 from muomni_cli.registry.registry import RegisteredPart, get_registry, resolve
 from muomni_cli.runs.checkpoint import build_part, fresh_codec
-from muomni_cli.runs.run import RunFolder, code_shape, open_entry, part_entry
+from muomni_cli.runs.run import RunFolder, open_entry, part_entry
 
 TOKENIZER = "tokenizer"  # a run's tokenizer folder
 SPEECH = ("codec", "talker", "vocoder")

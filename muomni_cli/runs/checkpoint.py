@@ -15,6 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from muomni_cli.contract.codecs import code_shape
 from muomni_cli.contract.declarations import Capability, EncoderPart, Part, VocoderPart
 from muomni_cli.contract.speech import Codec
 from muomni_cli.core.errors import RequestError
@@ -29,7 +30,6 @@ from muomni_cli.runs.run import (
     RunFolder,
     build_arguments,
     checkpoint_metadata,
-    code_shape,
     open_entry,
     read_header,
 )

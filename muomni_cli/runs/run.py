@@ -22,11 +22,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from muomni_cli.contract.codecs import sample_rate_of, samples_per_frame
 from muomni_cli.contract.data import Dataset
 from muomni_cli.contract.declarations import EncoderPart
 from muomni_cli.contract.models import Tokenizer
-from muomni_cli.contract.speech import Codec, CodeShape, MelConfig
+from muomni_cli.contract.speech import CodeShape, MelConfig
 from muomni_cli.core.checksums import BLANK
 from muomni_cli.core.errors import MuomniError, RequestError
 from muomni_cli.core.files import KEY, RUNS, read_sealed_json, write_sealed_json
@@ -238,11 +237,6 @@ def run_arguments(entry: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of ``runner`` besides the config and the graphs."""
     head_metadata = {"head_metadata": entry.get("head_metadata", {})} if entry["kind"] == EncoderPart.kind else {}
     return build_arguments(entry) | head_metadata
-
-
-def code_shape(codec: Codec) -> CodeShape:
-    """The sizes of ``codec`` that a Talker is built for."""
-    return CodeShape(codec.codebooks, codec.codebook_size, samples_per_frame(codec) / sample_rate_of(codec))
 
 
 def kept_name(step: int) -> str:

@@ -16,7 +16,7 @@ from torch import nn
 
 from muomni_cli.audio.dsp import resample
 from muomni_cli.audio.mel import codes_to_samples, encode_waves
-from muomni_cli.contract.codecs import is_waveform, sample_rate_of
+from muomni_cli.contract.codecs import code_shape, is_waveform, sample_rate_of
 from muomni_cli.contract.data import Message
 from muomni_cli.contract.declarations import EncoderPart, VocoderPart
 from muomni_cli.contract.models import Thinker, Tokenizer
@@ -35,7 +35,7 @@ from muomni_cli.models.locate import model_named
 from muomni_cli.recipe.model import DPO, OMNI, SPEAKING, SPEECH, has_stage
 from muomni_cli.registry.registry import get_registry, resolve
 from muomni_cli.runs.checkpoint import build_aside, fresh_codec, load_model, open_part, read_checkpoint, weights_of
-from muomni_cli.runs.run import RunFolder, code_shape, open_entry
+from muomni_cli.runs.run import RunFolder, open_entry
 from muomni_cli.speech.asr import OTHERS
 from muomni_cli.speech.wer import NO_VOCODER_MESSAGE, wer_evaluator
 from muomni_cli.training.base_model import PretrainedModel, load_pretrained
