@@ -94,6 +94,8 @@ def pack(
     options = PackageOptions(name, version, bundle, scores or (), license, half, without or (), voices)
     packed = pack(model, output, options)
     say(f"wrote {output} ({size_of(output) / 1e6:.1f} MB); read its README.md, the public model card")
+    if voices:
+        say(f"it has no bundle: muomni export --onnx -m {packed.name} makes one with all voices")
     say(f"next: pip install {output}    {uses(packed.name, packed.facts)[0]}")
 
 

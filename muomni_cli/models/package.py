@@ -84,8 +84,9 @@ class PackageOptions:
 
 
 def pack(spec: str, output: Path, options: PackageOptions) -> ModelCardInfo:
-    """Write the package of a model to a new folder; returns its card. RequestError if the model, an option or
-    ``output`` is unsuitable; MuomniError if the disk is full."""
+    """Write the package of a model to a new folder; returns its card. A model to which voices are added is packed
+    without the bundle that it came with, which lacks them. RequestError if the model, an option or ``output`` is
+    unsuitable; MuomniError if the disk is full."""
     found = _found(spec, options)
     added = _voices(found, options)
     if found.installed is not None and not options.license:
@@ -135,6 +136,8 @@ def pack(spec: str, output: Path, options: PackageOptions) -> ModelCardInfo:
 def _found(spec: str, options: PackageOptions) -> ModelRef:
     """The model to pack, with its bundle verified."""
     found = model_named(spec)
+    if options.voices and found.folder is not None:
+        found = replace(found, bundle=None)
     if found.weights is not None:
         raise RequestError(f"{spec} is a checkpoint, and a package contains a whole run", f"name {found.run().root}")
     if options.bundle is not None:
@@ -169,7 +172,7 @@ def _voices(found: ModelRef, options: PackageOptions) -> dict[str, RunFolder]:
         return {}
     if found.folder is None or found.bundle is not None:
         fix = "name a run without a bundle, and export it with the voices: muomni export --onnx"
-        raise RequestError("voices are added to a run, and this model has a bundle", fix)
+        raise RequestError("voices are added to a run, and not to a bundle", fix)
     for name, run in runs.items():
         if not NAME.fullmatch(name):
             raise RequestError(f"{name!r} is not a valid name of a voice", "use lowercase letters, digits and -")

@@ -129,6 +129,18 @@ def test_a_folder_becomes_a_voice(trained: RunFolder, capsys: pytest.CaptureFixt
     assert "ann, bob, mine" in told
 
 
+def test_a_voice_is_added_to_a_model_that_has_a_bundle(trained: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    """The bundle lacks the voice, so it is left out, and that is said."""
+    code, told = run(
+        capsys, "models", "pack", "nano", "-o", "both", "--name", "our-nano", "--voice", f"mine={trained.root}"
+    )
+    assert code == 0, told
+    assert "it has no bundle: muomni export --onnx -m our-nano" in told
+    packed = Path("both/src/muomni_model_our_nano")
+    assert {path.name for path in packed.iterdir()} == {"__init__.py", "plugin.py", "run"}
+    assert np.array_equal(codes(str(packed / "run"), "mine"), codes(str(trained.root), "mine"))
+
+
 def test_old_voices_are_as_they_were(trained: RunFolder) -> None:
     for voice in ("ann", "bob", None):
         before, after = codes("runs/small", voice), codes(packaged(trained), voice)
