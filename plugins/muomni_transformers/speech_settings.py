@@ -188,18 +188,19 @@ class EncodecConfig(SeanetConfig):
     )
 
     @property
+    def _bits(self) -> float:
+        """Bits a second of one codebook."""
+        return math.ceil(self.sample_rate / self.frame) * math.log2(self.codebook_size)
+
+    @property
     def codebooks(self) -> int:
         """Codebooks Q of the bandwidth."""
-        return self._codebooks(self.bandwidth)
-
-    def _codebooks(self, bandwidth: float) -> int:
-        each = math.ceil(self.sample_rate / self.frame) * math.log2(self.codebook_size)  # bit/s
-        return int(1000 * bandwidth // each)
+        return max(1, math.floor(1000 * self.bandwidth / self._bits))
 
     @property
     def trained_codebooks(self) -> int:
         """Codebooks that the checkpoint has."""
-        return self._codebooks(self.bandwidths[-1])
+        return int(1000 * self.bandwidths[-1] // self._bits)
 
     @property
     def lookahead(self) -> int:
@@ -207,24 +208,18 @@ class EncodecConfig(SeanetConfig):
         for the first, which depend on each other. 0 without reflection."""
         if self.padding != "reflect":
             return 0
-        found = max(self.kernel, self.last_kernel) - 1  # at the rate of the frames, decoding and encoding
-        positions = 1  # of a frame
-        for rate in self.rates:
-            found = max(found, rate // positions)  # of the convolution that goes down from there
-            positions *= rate
-            widest = (self.residual_kernel - 1) * self.dilation_growth ** (self.residual_layers - 1)
-            found = max(found, widest // positions)
-        return found
+        found = max(self.kernel, self.last_kernel, 2) - 1  # at the rate of the frames; 1 for the way down to it
+        widest = (self.residual_kernel - 1) * self.dilation_growth ** (self.residual_layers - 1)
+        return max(found, widest // self.rates[0])
 
     @model_validator(mode="after")
     def _sizes_agree(self) -> Self:
         if self.bandwidth not in self.bandwidths:
             known = ", ".join(f"{one:g}" for one in self.bandwidths)
             raise ValueError(f"bandwidth {self.bandwidth:g} must be one of {known}, which the checkpoint was trained for")
-        if not 1 <= self.codebooks <= self.trained_codebooks:
-            raise ValueError(
-                f"bandwidth {self.bandwidth:g} needs {self.codebooks} codebooks, of {self.trained_codebooks}"
-            )
+        if self.codebooks > self.trained_codebooks:
+            needed = f"bandwidth {self.bandwidth:g} needs {self.codebooks} codebooks"
+            raise ValueError(f"{needed}, and the checkpoint has {self.trained_codebooks}")
         if self.lookahead >= FIRST:
             raise ValueError(f"the first {self.lookahead + 1} frames depend on each other: at most {FIRST} may")
         return self
