@@ -285,9 +285,7 @@ def _encodec(
         "audio_channels": 1, "normalize": False, "chunk_length_s": None, "use_causal_conv": True,
         "norm_type": "weight_norm", "trim_right_ratio": 1.0, "codebook_dim": found.get("d_model", 128),
     }  # fmt: skip
-    unsupported = [
-        f"{name} = {config[name]}" for name, value in usual.items() if config.get(name) not in (value, None)
-    ]
+    unsupported = [f"{name} = {config[name]}" for name, value in usual.items() if config.get(name) not in (value, None)]
     if (padding := found.get("padding", "reflect")) not in ("reflect", "constant", "replicate"):
         unsupported.append(f"pad_mode = {padding}")
     wanted = {"sampling_rate": found.get("sample_rate", 24_000), "feature_size": 1, "chunk_length_s": None}

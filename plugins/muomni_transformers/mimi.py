@@ -1,5 +1,5 @@
-"""Mimi (arXiv:2410.00037) of transformers as a codec of waveforms: a SEANet and a transformer at both ends of a residual
-vector quantizer.
+"""Mimi (arXiv:2410.00037) of transformers as a codec of waveforms: a SEANet and a transformer at both ends of a
+residual vector quantizer.
 
 Shapes: B batch, N samples, T code frames, L = 2 T frames of the transformers, D width, Q codebooks, K codes in each,
 C channels.

@@ -126,8 +126,8 @@ def recurrent(lstm: nn.LSTM, x: Tensor) -> Tensor:
 
 def _gates(weight: Tensor) -> Tensor:
     """PyTorch's order of gates (input, forget, cell, output) -> ONNX's (input, output, forget, cell)."""
-    first, forget, cell, last = weight.chunk(4)
-    return torch.cat((first, last, forget, cell))
+    order = torch.tensor([0, 3, 1, 2], device=weight.device)
+    return weight.unflatten(0, (4, -1)).index_select(0, order).flatten(0, 1)  # type: ignore[no-untyped-call, no-any-return]
 
 
 def graphs(module: SeanetCodec) -> list[Graph]:

@@ -209,14 +209,16 @@ class EncodecConfig(SeanetConfig):
         if self.padding != "reflect":
             return 0
         found = max(self.kernel, self.last_kernel, 2) - 1  # at the rate of the frames; 1 for the way down to it
-        widest = (self.residual_kernel - 1) * self.dilation_growth ** (self.residual_layers - 1)
+        widest = (self.residual_kernel - 1) * int(self.dilation_growth ** (self.residual_layers - 1))
         return max(found, widest // self.rates[0])
 
     @model_validator(mode="after")
     def _sizes_agree(self) -> Self:
         if self.bandwidth not in self.bandwidths:
             known = ", ".join(f"{one:g}" for one in self.bandwidths)
-            raise ValueError(f"bandwidth {self.bandwidth:g} must be one of {known}, which the checkpoint was trained for")
+            raise ValueError(
+                f"bandwidth {self.bandwidth:g} must be one of {known}, which the checkpoint was trained for"
+            )
         if self.codebooks > self.trained_codebooks:
             needed = f"bandwidth {self.bandwidth:g} needs {self.codebooks} codebooks"
             raise ValueError(f"{needed}, and the checkpoint has {self.trained_codebooks}")

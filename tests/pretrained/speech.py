@@ -1,4 +1,5 @@
-"""Recordings of a few words, a recipe that learns to speak them, commands, and codecs, for tests of pretrained speech parts."""
+"""Recordings of a few words, a recipe that learns to speak them, commands, and codecs, for tests of pretrained
+speech parts."""
 
 from __future__ import annotations
 

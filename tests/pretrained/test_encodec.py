@@ -126,11 +126,9 @@ def test_recordings_of_different_lengths_have_the_codes_that_each_has_alone(enco
 @torch.no_grad()
 def test_weights_under_the_names_of_older_files_are_the_same(encodec: Path, tmp_path: Path) -> None:
     names = {"parametrizations.weight.original0": "weight_g", "parametrizations.weight.original1": "weight_v"}
-    tensors = {}
-    for name, tensor in load_file(encodec / "model.safetensors").items():
-        for new, old in names.items():
-            name = name.replace(new, old)
-        tensors[name] = tensor
+    tensors = load_file(encodec / "model.safetensors")
+    for new, old in names.items():
+        tensors = {name.replace(new, old): tensor for name, tensor in tensors.items()}
     assert any(name.endswith("weight_g") for name in tensors)
     save_file(tensors, tmp_path / "model.safetensors", {"format": "pt"})
     shutil.copy(encodec / "config.json", tmp_path)

@@ -76,7 +76,8 @@ def test_codes_and_samples_are_those_of_transformers(mimi: Path) -> None:
 
 
 def test_recordings_of_different_lengths_have_the_codes_that_each_has_alone(mimi: Path) -> None:
-    codec, waves = opened_codec("mimi", mimi, codebooks=3), [noise(1, count)[0].numpy() for count in (5_000, 640, 12_800, 1)]
+    codec = opened_codec("mimi", mimi, codebooks=3)
+    waves = [noise(1, count)[0].numpy() for count in (5_000, 640, 12_800, 1)]
     together = encode_waves(codec, waves)
     assert [len(codes) for codes in together] == [8, 1, 20, 1]
     for codes, wave in zip(together, waves, strict=True):
