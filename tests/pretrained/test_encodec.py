@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from muomni_cli.api import RequestError
 from muomni_cli.audio.mel import encode_waves, wave_stream
+from muomni_cli.conformance.codecs import causal
 from muomni_cli.models.locate import model_named
 from muomni_cli.models.package_run import describe
 from muomni_cli.runs.references import KEY
@@ -112,6 +114,31 @@ def test_only_the_first_frames_depend_on_later_ones(encodec: Path) -> None:
             torch.equal(codec.decode(other)[:, : count * FRAME], samples[:, : count * FRAME]),
         ]
         assert same == [free, free], count
+
+
+def test_a_codec_that_looks_ahead_does_not_conform(encodec: Path) -> None:
+    from muomni_transformers.encodec import Encodec
+
+    class LooksAhead(Encodec):
+        def decode(self, codes: torch.Tensor) -> torch.Tensor:
+            return super().decode(codes.roll(-1, dims=1))
+
+    class HearsTheEnd(Encodec):
+        def latents(self, waves: torch.Tensor) -> torch.Tensor:
+            return super().latents(waves) + 100 * waves[:, -1, None, None]
+
+    right = opened_codec("encodec", encodec, bandwidth=0.6)
+    failed = []
+    for build in (Encodec, HearsTheEnd, LooksAhead):
+        module = build(right.config).eval()
+        module.load_state_dict(right.state_dict())
+        subject: Any = SimpleNamespace(lively=module)
+        failed.append([number.where for number in causal(subject) if not number.holds])
+    assert failed == [
+        [],
+        ["codes before another sound", "codes before silence"],
+        ["samples before other codes"],
+    ]
 
 
 def test_recordings_of_different_lengths_have_the_codes_that_each_has_alone(encodec: Path) -> None:
