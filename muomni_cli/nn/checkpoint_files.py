@@ -61,12 +61,10 @@ def weight_files(folder: Path) -> list[Path]:
         return [folder / name for name in names]
     if (folder / SINGLE).is_file():
         return [folder / SINGLE]
-    pickled = sorted(folder.glob("*.bin"))
-    raise RequestError(
-        f"there is no {SINGLE} in {folder}"
-        + (f", and {pickled[0].name} may run any code when it is read" * bool(pickled)),
-        "name a folder with weights in safetensors format",
-    )
+    what = f"there is no {SINGLE} in {folder}"
+    if pickled := sorted(folder.glob("*.bin")):
+        what += f", and {pickled[0].name} may run any code when it is read"
+    raise RequestError(what, "name a folder with weights in safetensors format")
 
 
 def digest_of(folder: Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -215,6 +216,20 @@ def test_weights_that_do_not_fit_are_refused(change: Any, told: str, encodec: Pa
     shutil.copy(encodec / "config.json", tmp_path)
     with pytest.raises(RequestError, match=told):
         opened_codec("encodec", tmp_path, bandwidth=0.6)
+
+
+@pytest.mark.parametrize(
+    ("others", "told"),
+    [([], "there is no model.safetensors in .*/[^,]*$"), (["pytorch_model.bin"], "pytorch_model.bin may run any code")],
+)
+def test_a_folder_without_safetensors_is_refused(others: list[str], told: str, encodec: Path, tmp_path: Path) -> None:
+    shutil.copy(encodec / "config.json", tmp_path)
+    for name in others:
+        (tmp_path / name).write_bytes(b"weights")
+    with pytest.raises(RequestError) as caught:
+        opened_codec("encodec", tmp_path, bandwidth=0.6)
+    assert re.search(told, caught.value.what)
+    assert caught.value.fix == "name a folder with weights in safetensors format"
 
 
 @pytest.mark.slow
