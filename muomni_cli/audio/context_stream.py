@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 Join = Callable[[Sequence[Any]], Any]
-FIRST = 8  # frames of the first block: audio starts early
+FIRST = 8  # frames of the first block: audio starts early; codecs of waveforms rely on so many (WaveCodec)
 
 
 class ContextStream:

@@ -159,7 +159,7 @@ def _print(found: dict[str, Any]) -> None:
     parts = []
     for part in found["parts"]:
         sizes = ", ".join(f"{key} {value}" for key, value in part["sizes"].items()) or "-"
-        numbers = f"{part['numbers']:,}" if part["numbers"] else "-"
+        numbers = (f"{part['numbers']:,}" if part["numbers"] else "-") + " (borrowed)" * part["borrowed"]
         parts.append((part["part"], part["stage"] or "-", f"{part['kind']} {part['use']}", sizes, numbers))
     print_table(("PART", "STAGE", "IMPLEMENTATION", "SIZE", "PARAMETERS"), parts)
     sources = [(name, s["use"], s.get("task", "-"), s["license"]) for name, own in found["data"].items() for s in own]

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from muomni_cli.audio.context_stream import FIRST
 from muomni_cli.audio.mel import wave_stream
 from muomni_cli.conformance.common import SEED
 from muomni_cli.conformance.modules import log_mel, require_shape, same, streamed
@@ -120,6 +121,21 @@ def streams(subject: PartUnderTest) -> Sequence[Number]:
     return [streamed(codec.stream, frames, codec.expand(frames))]
 
 
+@torch.no_grad()
+def causal(subject: PartUnderTest) -> Sequence[Number]:
+    codec, first = subject.lively, FIRST * subject.lively.frame
+    given, codes = given_of(codec), codes_of(codec)
+    louder, other = given.clone(), codes.clone()
+    louder[:, first:] = 10 * given[:, first:].flip(1) + 0.1
+    other[:, FIRST:] = codec.codebook_size - 1 - codes[:, FIRST:]
+    short = given[:, : 2 * codec.frame]
+    silence = torch.cat((short, torch.zeros_like(given)), dim=1)
+    made = [codec.encode(louder)[:, :FIRST], codec.encode(silence)[:, :2], codec.decode(other)[:, :first]]
+    wanted = [codec.encode(given)[:, :FIRST], codec.encode(short), codec.decode(codes)[:, :first]]
+    where = ["codes before another sound", "codes before silence", "samples before other codes"]
+    return [same([one], [two], [name]) for one, two, name in zip(made, wanted, where, strict=True)]
+
+
 CHECKS = (
     Check(name="shapes", doc="codes (B,T,Q); windows and frames (B,T,F), log-mel (B,frame*T,F), or samples (B,frame*T)",
         run=shapes, depends_on=("builds",)),
@@ -127,4 +143,6 @@ CHECKS = (
     Check(name="batch", doc="a batch gives the same output as its rows one by one", run=batch, depends_on=("repeats",)),
     Check(name="streams", doc="streaming output, joined, equals that of the whole sequence", run=streams,
         depends_on=("repeats",)),
+    Check(name="causal", doc=f"what follows {FIRST} code frames changes neither their codes nor their samples, and "
+        "silence after a sound none of its codes", run=causal, declares="waveform", depends_on=("repeats",)),
 )  # fmt: skip

@@ -166,7 +166,8 @@ class CheckRun:
         part = self.subject.part
         if check.needs is not None and check.needs not in part.capabilities:
             return CheckResult(check, "skipped", reason=f"it does not declare {check.needs.value}")
-        if check.declares is not None and getattr(part, check.declares, None) is None:
+        declared = None if check.declares is None else getattr(part, check.declares, None)
+        if check.declares is not None and (declared is None or declared is False):
             return CheckResult(check, "skipped", reason=f"it declares no {check.declares}")
         for other in (name for name in check.depends_on if name in self.checks):
             broken = other if self.result(other).state == "failed" else self._blocked.get(other)

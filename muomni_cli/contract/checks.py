@@ -111,7 +111,8 @@ class Check:
     run: Callable[[PartUnderTest], Sequence[Number]]
     kinds: frozenset[str] = frozenset()  # kinds of parts that it applies to; all if empty
     needs: Capability | None = None  # capability that the part must declare for the check to apply
-    declares: str | None = None  # field of the declaration that must be set for the check to apply, such as ``graphs``
+    # field of the declaration that must be set, and not False, for the check to apply, such as ``graphs``
+    declares: str | None = None
     # names of checks that must pass first. If one of them fails, this check is skipped, so that one mistake is
     # reported once.
     depends_on: tuple[str, ...] = ()

@@ -31,10 +31,12 @@ class WaveCodec(Protocol):
     def codebook_size(self) -> int: ...  # K, the same for all codebooks
 
     def encode(self, waves: Tensor) -> Tensor:
-        """(B, frame*T) samples, full scale 1 -> (B,T,Q) int64 codes. What follows a code frame does not change it."""
+        """(B, frame*T) samples, full scale 1 -> (B,T,Q) int64 codes. What follows a code frame does not change it, but
+        that the first 8 may depend on each other; silence after T frames changes nothing."""
 
     def decode(self, codes: Tensor) -> Tensor:
-        """(B,T,Q) codes -> (B, frame*T) samples. What follows a code frame does not change its samples."""
+        """(B,T,Q) codes -> (B, frame*T) samples. What follows a code frame does not change its samples, but that the
+        first 8 may depend on each other: streams decode so many at once."""
 
 
 class WaveCodecRunner(Protocol):

@@ -301,6 +301,8 @@ def _of_run(run: RunFolder) -> list[dict[str, Any]]:
             own = sum(count for name, count in found.items() if name.split(".")[0] == THINKER)
         else:
             own = found[f"encoders.{part}"] + found[f"projectors.{part}"]
+        if KEY in entry:  # and is in no checkpoint
+            own = (own or 0) + (entry[KEY].get("parameters") or 0) or None
         rows.append(_row(part, stage, entry, own))
     return rows
 
@@ -314,6 +316,7 @@ def _row(part: str, stage: str, entry: Mapping[str, Any], numbers: int | None) -
         "use": entry["use"],
         "plugin": entry["plugin"],
         "numbers": numbers,
+        "borrowed": KEY in entry,
         "sizes": {key: sized[key] for key in SIZES if key in sized},
     }
 

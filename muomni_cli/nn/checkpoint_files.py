@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +19,21 @@ SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 
 def read_json(path: Path) -> dict[str, Any]:
     """The object in a small JSON file. RequestError if it is missing or damaged."""
+    return read_table(path, json.loads, "name a folder with a checkpoint in Hugging Face's format")
+
+
+def read_table(path: Path, parse: Callable[[str], Any], missing: str) -> dict[str, Any]:
+    """What ``parse``, which raises ValueError, makes of a small text file: names and their values. RequestError if the
+    file is damaged, or is missing, with ``missing`` as what to do."""
     if not os.path.isfile(path):  # whatever the text: a name may be too long for any file
-        raise RequestError(f"there is no {path}", "name a folder with a checkpoint in Hugging Face's format")
+        raise RequestError(f"there is no {path}", missing)
     try:
         if path.stat().st_size > MOST_BYTES:
             raise ValueError("it is too large")
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = parse(path.read_text(encoding="utf-8"))
         if not isinstance(found, dict):
             raise ValueError("it is not an object")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise damaged(path, error) from error
     return found
 
@@ -54,12 +61,10 @@ def weight_files(folder: Path) -> list[Path]:
         return [folder / name for name in names]
     if (folder / SINGLE).is_file():
         return [folder / SINGLE]
-    pickled = sorted(folder.glob("*.bin"))
-    raise RequestError(
-        f"there is no {SINGLE} in {folder}"
-        + (f", and {pickled[0].name} may run any code when it is read" * bool(pickled)),
-        "name a folder with weights in safetensors format",
-    )
+    what = f"there is no {SINGLE} in {folder}"
+    if pickled := sorted(folder.glob("*.bin")):
+        what += f", and {pickled[0].name} may run any code when it is read"
+    raise RequestError(what, "name a folder with weights in safetensors format")
 
 
 def digest_of(folder: Path) -> str:

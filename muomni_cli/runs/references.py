@@ -27,10 +27,12 @@ ATTRIBUTE = "weights_reference"  # of a module
 
 @dataclass(frozen=True, slots=True)
 class WeightsReference:
-    """Where weights are: an absolute ``folder``, and the SHA-256 of the weights in it."""
+    """Where weights are: an absolute ``folder``, the SHA-256 of the weights in it, and how many parameters the part
+    has (None: of a run that does not say)."""
 
     folder: str
     sha256: str
+    parameters: int | None = None
 
 
 def reference_of(module: Any) -> WeightsReference | None:
@@ -51,7 +53,8 @@ def refer(module: nn.Module, chosen: PartSpec, held: Mapping[str, Any] | None = 
     if not (is_frozen(chosen) and weights):
         return
     folder = expand_path(weights)
-    found = WeightsReference(str(folder.resolve()), digest_of(folder))
+    count = sum(weight.numel() for weight in module.parameters())
+    found = WeightsReference(str(folder.resolve()), digest_of(folder), count)
     if held is not None and KEY in held and held[KEY]["sha256"] != found.sha256:
         raise _changed(found.folder, held[KEY]["sha256"])
     setattr(module, ATTRIBUTE, found)

@@ -21,6 +21,7 @@ TYPES = {  # family -> model types of its checkpoints; the first has a text enco
     "dinov2": ("dinov2",),
     "whisper": ("whisper",),
     "mimi": ("mimi",),
+    "encodec": ("encodec",),
     "hifigan": ("hifigan", "speecht5_hifigan", "fastspeech2_conformer_hifigan"),
 }
 SIZES = {
@@ -51,7 +52,7 @@ GENERATOR = {
     "leaky_relu_slope": "slope",
     "normalize_before": "normalized",
 }
-CODEC = {
+SEANET = {
     "sampling_rate": "sample_rate",
     "num_filters": "filters",
     "upsampling_ratios": "rates",
@@ -63,17 +64,20 @@ CODEC = {
     "compress": "compress",
     "use_conv_shortcut": "shortcut",
     "hidden_size": "d_model",
+    "codebook_size": "codebook_size",
+}
+MIMI = SEANET | {
     "num_hidden_layers": "n_layers",
     "num_attention_heads": "n_heads",
     "intermediate_size": "d_ff",
     "sliding_window": "window",
     "norm_eps": "norm_eps",
     "upsample_groups": "groups",
-    "codebook_size": "codebook_size",
     "vector_quantization_hidden_dimension": "code_dim",
     "num_quantizers": "trained_codebooks",
     "num_semantic_quantizers": "semantic",
 }
+ENCODEC = SEANET | {"num_lstm_layers": "lstm_layers", "pad_mode": "padding", "target_bandwidths": "bandwidths"}
 EXTRACTOR = {"fmin": "f_min", "fmax": "f_max", "mel_floor": "mel_floor"}
 ACTIVATIONS = ("gelu", "gelu_pytorch_tanh", "quick_gelu", "relu", "silu")
 RESAMPLE = {1: "lanczos", 2: "bilinear", 3: "bicubic"}  # Pillow's numbers
@@ -107,6 +111,12 @@ def settings_of(family: str, folder: Path) -> dict[str, Any]:
             "use another checkpoint: the weights were not read",
         )
     return found
+
+
+def their_settings(names: Mapping[str, str], config: Any) -> dict[str, Any]:
+    """Settings here under the ``names`` of transformers, as arguments of its config."""
+    found = {theirs: getattr(config, ours) for theirs, ours in names.items()}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in found.items()}
 
 
 def _preprocessor(folder: Path) -> Mapping[str, Any]:
@@ -247,7 +257,7 @@ def _mimi(
     config: Mapping[str, Any],
     given: Mapping[str, Any],  # noqa: ARG001
 ) -> tuple[dict[str, Any], list[str]]:
-    found = {ours: config[theirs] for theirs, ours in CODEC.items() if config.get(theirs) is not None}
+    found = {ours: config[theirs] for theirs, ours in MIMI.items() if config.get(theirs) is not None}
     positions = config.get("rope_parameters") or config.get("rope_scaling") or {}
     found["rope_theta"] = float(positions.get("rope_theta") or config.get("rope_theta") or 10_000)
     width, heads = int(found.get("d_model", 512)), int(found.get("n_heads", 8))
@@ -263,4 +273,28 @@ def _mimi(
     return found, unsupported
 
 
-READERS = {"whisper": _hearing, "hifigan": _hifigan, "mimi": _mimi}
+def _encodec(
+    family: str,  # noqa: ARG001
+    config: Mapping[str, Any],
+    given: Mapping[str, Any],
+) -> tuple[dict[str, Any], list[str]]:
+    """``given``: of EnCodec's feature extractor."""
+    found = {ours: config[theirs] for theirs, ours in ENCODEC.items() if config.get(theirs) is not None}
+    found["bandwidths"] = [float(one) for one in found.get("bandwidths", (1.5, 3.0, 6.0, 12.0, 24.0))]
+    usual = {
+        "audio_channels": 1, "normalize": False, "chunk_length_s": None, "use_causal_conv": True,
+        "norm_type": "weight_norm", "trim_right_ratio": 1.0, "codebook_dim": found.get("d_model", 128),
+    }  # fmt: skip
+    unsupported = [f"{name} = {config[name]}" for name, value in usual.items() if config.get(name) not in (value, None)]
+    if (padding := found.get("padding", "reflect")) not in ("reflect", "constant", "replicate"):
+        unsupported.append(f"pad_mode = {padding}")
+    wanted = {"sampling_rate": found.get("sample_rate", 24_000), "feature_size": 1, "chunk_length_s": None}
+    unsupported += [
+        f"{name} = {given[name]} of the preprocessor, where the codec has {value}"
+        for name, value in wanted.items()
+        if given.get(name) not in (value, None)
+    ]
+    return found, unsupported
+
+
+READERS = {"whisper": _hearing, "hifigan": _hifigan, "mimi": _mimi, "encodec": _encodec}

@@ -11,7 +11,7 @@ from pydantic import Field, PositiveInt, model_validator
 
 from muomni_cli.api import CodecPart, Depth, EncoderPart, Factor, VocoderPart, Width, hookimpl
 from muomni_transformers.settings import CheckpointConfig
-from muomni_transformers.speech_settings import HifiGanConfig, MimiConfig, VocosCheckpointConfig
+from muomni_transformers.speech_settings import EncodecConfig, HifiGanConfig, MimiConfig, VocosCheckpointConfig
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Activation = Literal["gelu", "gelu_pytorch_tanh", "quick_gelu", "relu", "silu"]
@@ -260,24 +260,36 @@ def register_vocoders() -> list[VocoderPart]:
     ]
 
 
+def _codec(name: str, doc: str, config: type[MimiConfig | EncodecConfig], **small: Any) -> CodecPart:
+    return CodecPart(
+        name=name,
+        doc=doc,
+        config=config,
+        build=f"muomni_transformers.{name}:build",
+        pretrained="muomni_transformers.weights:load",
+        graphs="muomni_transformers.seanet:graphs",
+        runner="muomni_transformers.runtime:CodecRunner",
+        read="muomni_cli.audio.io:read",
+        cache_fields=frozenset({"sample_rate", "max_seconds", "rates"}),
+        waveform=True,
+        test_config={"sample_rate": 8000, "filters": 4, "rates": (5, 4), "d_model": 16, "codebook_size": 16, **small},
+    )
+
+
 @hookimpl
 def register_codecs() -> list[CodecPart]:
     return [
-        CodecPart(
-            name="mimi",
-            doc="Mimi codec of a checkpoint, from a folder; of waveforms, 12.5 frames a second, without a vocoder",
-            config=MimiConfig,
-            build="muomni_transformers.mimi:build",
-            pretrained="muomni_transformers.weights:load",
-            graphs="muomni_transformers.mimi:graphs",
-            runner="muomni_transformers.runtime:MimiRunner",
-            read="muomni_cli.audio.io:read",
-            cache_fields=frozenset({"sample_rate", "max_seconds", "rates"}),
-            waveform=True,
-            test_config={
-                **{"sample_rate": 8000, "filters": 4, "rates": (5, 4), "d_model": 16, "n_layers": 2, "n_heads": 2},
-                **{"d_ff": 24, "window": 6, "groups": 16, "codebook_size": 16, "code_dim": 8},
-                **{"trained_codebooks": 4, "codebooks": 3},
-            },
-        )
+        _codec(
+            "mimi",
+            "Mimi codec of a checkpoint, from a folder; of waveforms, 12.5 frames a second, without a vocoder",
+            MimiConfig,
+            **{"n_layers": 2, "n_heads": 2, "d_ff": 24, "window": 6, "groups": 16, "code_dim": 8},
+            **{"trained_codebooks": 4, "codebooks": 3},
+        ),
+        _codec(
+            "encodec",
+            "EnCodec of a checkpoint, from a folder; of waveforms, 75 frames a second, without a vocoder",
+            EncodecConfig,
+            **{"bandwidth": 4.8, "bandwidths": (1.6, 4.8, 6.4)},
+        ),
     ]

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from muomni_cli.api import GraphFn, MelConfig
 from muomni_cli.audio.context_stream import ContextStream, RowStream
 from muomni_cli.audio.dsp import whole_frames
-from muomni_transformers.speech_settings import HifiGanConfig, MimiConfig, VocosCheckpointConfig
+from muomni_transformers.speech_settings import EncodecConfig, HifiGanConfig, MimiConfig, VocosCheckpointConfig
 
 BLOCK = 64  # mel frames of the largest block that is computed at once
 
@@ -46,10 +46,10 @@ class ContextRunner:
         return self._graphs["vocoder"]({"mel": mel})["samples"]
 
 
-class MimiRunner:
+class CodecRunner:
     """A :class:`muomni_cli.contract.codecs.WaveCodecRunner`."""
 
-    def __init__(self, config: MimiConfig, graphs: Mapping[str, GraphFn]) -> None:
+    def __init__(self, config: MimiConfig | EncodecConfig, graphs: Mapping[str, GraphFn]) -> None:
         self._config, self._graphs = config, graphs
         self.sample_rate, self.frame, self.codebook_size = config.sample_rate, config.frame, config.codebook_size
 

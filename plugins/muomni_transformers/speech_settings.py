@@ -1,14 +1,15 @@
-"""Settings of pretrained vocoders. Imports no torch: listings read it."""
+"""Settings of pretrained vocoders and codecs. Imports no torch: listings read it."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from muomni_cli.api import Depth, MelConfig, Width
+from muomni_cli.audio.context_stream import FIRST
 from muomni_transformers.mels import OF_SPEECHT5, OF_VOCOS
 from muomni_transformers.settings import CheckpointConfig
 
@@ -116,40 +117,24 @@ class VocosCheckpointConfig(VocoderConfig):
         return self
 
 
-class MimiConfig(CheckpointConfig):
-    """Sizes of a Mimi codec (arXiv:2410.00037); the defaults are those of kyutai's: 12.5 frames a second."""
+class SeanetConfig(CheckpointConfig):
+    """What codecs of waveforms with a SEANet (arXiv:2009.02095) at both ends have in common."""
 
     training_only: ClassVar[frozenset[str]] = frozenset({"weights", "max_seconds"})
-    family: ClassVar[str] = "mimi"
-    sizes: ClassVar[tuple[str, ...]] = (
-        "filters", "rates", "d_model", "n_layers", "n_heads", "d_ff", "codebook_size", "code_dim", "trained_codebooks",
-    )  # fmt: skip
 
-    codebooks: int = Field(8, ge=2, le=1024, description="codebooks Q that are used: the first of the checkpoint's")
     sample_rate: int = Field(24_000, ge=4000, le=48_000, description="samples a second")
-    filters: Width = Field(64, description="channels at the rate of the samples; doubled by each downsampling")
+    filters: Width = Field(32, description="channels at the rate of the samples; doubled by each downsampling")
     rates: Few = Field(
-        (8, 6, 5, 4), description="factors of the convolutions' upsampling, the decoder's first one first"
+        (8, 5, 4, 2), description="factors of the convolutions' upsampling, the decoder's first one first"
     )
     residual_layers: Depth = Field(1, description="residual blocks at each rate")
     kernel: Depth = Field(7, description="kernel size of the first convolution")
-    last_kernel: Depth = Field(3, description="kernel size of the last convolution")
+    last_kernel: Depth = Field(7, description="kernel size of the last convolution")
     residual_kernel: Depth = Field(3, description="kernel size of the residual blocks")
     dilation_growth: Depth = Field(2, description="factor of the dilation from one residual block to the next")
     compress: Depth = Field(2, description="divides the channels inside of residual blocks")
-    shortcut: bool = Field(False, description="whether residual blocks have a convolution beside them")
-    d_model: Width = Field(512, description="width of the transformers")
-    n_layers: Depth = Field(8, description="blocks of each of the two transformers")
-    n_heads: Depth = Field(8, description="attention heads; must divide d_model")
-    d_ff: Width = Field(2048, description="width of the MLP's hidden layer")
-    window: Width = Field(250, description="frames of the transformers that attention looks back")
-    rope_theta: float = Field(10_000.0, gt=1, le=1e9, description="base of the rotary wavelengths")
-    norm_eps: float = Field(1e-5, gt=0, le=1, description="added to the variance inside LayerNorm")
-    groups: Width = Field(512, description="groups of the convolution that doubles the frame rate; must divide d_model")
-    codebook_size: int = Field(2048, ge=2, le=65_536, description="codes K per codebook; a power of 2")
-    code_dim: Width = Field(256, description="width of the code vectors")
-    trained_codebooks: int = Field(32, ge=2, le=1024, description="codebooks that the checkpoint has")
-    semantic: Depth = Field(1, description="codebooks of the first of the two quantizers")
+    shortcut: bool = Field(True, description="whether residual blocks have a convolution beside them")
+    codebook_size: int = Field(1024, ge=2, le=65_536, description="codes K per codebook; a power of 2")
     max_seconds: float = Field(60.0, gt=0, le=3600, description="longest audio read from one file")
 
     @property
@@ -160,7 +145,7 @@ class MimiConfig(CheckpointConfig):
     @property
     def frame(self) -> int:
         """Samples per code frame."""
-        return 2 * math.prod(self.rates)
+        return math.prod(self.rates)
 
     @property
     def shortest(self) -> int:
@@ -168,12 +153,119 @@ class MimiConfig(CheckpointConfig):
         return self.frame
 
     @model_validator(mode="after")
+    def _codes_are_whole_bits(self) -> Self:
+        if self.codebook_size & (self.codebook_size - 1):
+            raise ValueError(f"codebook_size {self.codebook_size} is no power of 2")
+        return self
+
+
+def _with_default(name: str, default: Any) -> Any:
+    """A setting of :class:`SeanetConfig` with another default."""
+    return Field(default, description=str(SeanetConfig.model_fields[name].description))
+
+
+class EncodecConfig(SeanetConfig):
+    """Sizes of an EnCodec (arXiv:2210.13438) that is causal and of one channel; the defaults are those of
+    encodec_24khz: 75 frames a second."""
+
+    family: ClassVar[str] = "encodec"
+    sizes: ClassVar[tuple[str, ...]] = (
+        "sample_rate", "filters", "rates", "residual_layers", "kernel", "last_kernel", "residual_kernel",
+        "dilation_growth", "compress", "shortcut", "d_model", "lstm_layers", "codebook_size", "padding", "bandwidths",
+    )  # fmt: skip
+
+    bandwidth: float = Field(
+        6.0, gt=0, le=1000, description="kbit/s of the codes, which decide how many of the checkpoint's codebooks are "
+        "used; one of bandwidths"
+    )  # fmt: skip
+    bandwidths: Annotated[tuple[float, ...], Field(min_length=1, max_length=64)] = Field(
+        (1.5, 3.0, 6.0, 12.0, 24.0), description="bandwidths in kbit/s that the checkpoint was trained for"
+    )
+    d_model: Width = Field(128, description="width of the latents and of the code vectors")
+    lstm_layers: Depth = Field(2, description="layers of each of the two LSTMs")
+    padding: Literal["reflect", "constant", "replicate"] = Field(
+        "reflect", description="what a sound begins with, for convolutions that look back further"
+    )
+
+    @property
+    def _bits(self) -> float:
+        """Bits a second of one codebook."""
+        return math.ceil(self.sample_rate / self.frame) * math.log2(self.codebook_size)
+
+    @property
+    def codebooks(self) -> int:
+        """Codebooks Q of the bandwidth."""
+        return max(1, math.floor(1000 * self.bandwidth / self._bits))
+
+    @property
+    def trained_codebooks(self) -> int:
+        """Codebooks that the checkpoint has."""
+        return int(1000 * self.bandwidths[-1] // self._bits)
+
+    @property
+    def lookahead(self) -> int:
+        """Frames after a sound's first one that decide what is reflected before it: no frame depends on later ones but
+        for the first, which depend on each other. 0 without reflection."""
+        if self.padding != "reflect":
+            return 0
+        found = max(self.kernel, self.last_kernel, 2) - 1  # at the rate of the frames; 1 for the way down to it
+        widest = (self.residual_kernel - 1) * int(self.dilation_growth ** (self.residual_layers - 1))
+        return max(found, widest // self.rates[0])
+
+    @model_validator(mode="after")
+    def _sizes_agree(self) -> Self:
+        if self.bandwidth not in self.bandwidths:
+            known = ", ".join(f"{one:g}" for one in self.bandwidths)
+            raise ValueError(
+                f"bandwidth {self.bandwidth:g} must be one of {known}, which the checkpoint was trained for"
+            )
+        if self.codebooks > self.trained_codebooks:
+            needed = f"bandwidth {self.bandwidth:g} needs {self.codebooks} codebooks"
+            raise ValueError(f"{needed}, and the checkpoint has {self.trained_codebooks}")
+        if self.lookahead >= FIRST:
+            raise ValueError(f"the first {self.lookahead + 1} frames depend on each other: at most {FIRST} may")
+        return self
+
+
+class MimiConfig(SeanetConfig):
+    """Sizes of a Mimi codec (arXiv:2410.00037); the defaults are those of kyutai's: 12.5 frames a second."""
+
+    family: ClassVar[str] = "mimi"
+    sizes: ClassVar[tuple[str, ...]] = (
+        "sample_rate", "filters", "rates", "d_model", "n_layers", "n_heads", "d_ff", "codebook_size", "code_dim",
+        "trained_codebooks",
+    )  # fmt: skip
+
+    codebooks: int = Field(8, ge=2, le=1024, description="codebooks Q that are used: the first of the checkpoint's")
+    filters: Width = _with_default("filters", 64)
+    rates: Few = _with_default("rates", (8, 6, 5, 4))
+    last_kernel: Depth = _with_default("last_kernel", 3)
+    shortcut: bool = _with_default("shortcut", False)
+    d_model: Width = Field(512, description="width of the transformers")
+    n_layers: Depth = Field(8, description="blocks of each of the two transformers")
+    n_heads: Depth = Field(8, description="attention heads; must divide d_model")
+    d_ff: Width = Field(2048, description="width of the MLP's hidden layer")
+    window: Width = Field(250, description="frames of the transformers that attention looks back")
+    rope_theta: float = Field(10_000.0, gt=1, le=1e9, description="base of the rotary wavelengths")
+    norm_eps: float = Field(1e-5, gt=0, le=1, description="added to the variance inside LayerNorm")
+    groups: Width = Field(512, description="groups of the convolution that doubles the frame rate; must divide d_model")
+    codebook_size: int = Field(
+        2048, ge=2, le=65_536, description=str(SeanetConfig.model_fields["codebook_size"].description)
+    )
+    code_dim: Width = Field(256, description="width of the code vectors")
+    trained_codebooks: int = Field(32, ge=2, le=1024, description="codebooks that the checkpoint has")
+    semantic: Depth = Field(1, description="codebooks of the first of the two quantizers")
+
+    @property
+    def frame(self) -> int:
+        """Samples per code frame."""
+        return 2 * super().frame
+
+    @model_validator(mode="after")
     def _sizes_agree(self) -> Self:
         if not self.semantic < self.codebooks <= self.trained_codebooks:
             known = f"from {self.semantic + 1} to {self.trained_codebooks}"
             raise ValueError(f"codebooks {self.codebooks} must be {known}, which the checkpoint has")
-        if self.codebook_size & (self.codebook_size - 1):
-            raise ValueError(f"codebook_size {self.codebook_size} is no power of 2")
         for name, parts in (("n_heads", self.n_heads), ("groups", self.groups)):
             if self.d_model % parts:
                 raise ValueError(f"d_model {self.d_model} cannot be split into {name} {parts} equal parts")

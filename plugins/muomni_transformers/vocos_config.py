@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from muomni_cli.api import RequestError
-from muomni_cli.nn.checkpoint_files import MOST_BYTES, damaged
+from muomni_cli.nn.checkpoint_files import damaged, read_table
 from muomni_transformers.mels import OF_VOCOS
 
 CONFIG = "config.yaml"
@@ -23,7 +22,7 @@ def vocos_settings(folder: Path) -> dict[str, Any]:
     """Settings of the vocoder in ``folder``. RequestError if the file is missing or damaged, or asks for what is not
     supported."""
     path = folder / CONFIG
-    tables = _read(path)
+    tables = read_table(path, _parse, "name a folder with a Vocos: config.yaml and model.safetensors")
     try:
         found, unsupported = _settings(tables)
     except (TypeError, ValueError, KeyError, AttributeError) as error:
@@ -34,20 +33,13 @@ def vocos_settings(folder: Path) -> dict[str, Any]:
     return found
 
 
-def _read(path: Path) -> Mapping[str, Any]:
+def _parse(text: str) -> Any:
     import yaml
 
-    if not os.path.isfile(path):  # whatever the text: a name may be too long for any file
-        raise RequestError(f"there is no {path}", "name a folder with a Vocos: config.yaml and model.safetensors")
     try:
-        if path.stat().st_size > MOST_BYTES:
-            raise ValueError("it is too large")
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
-        if not isinstance(found, dict):
-            raise ValueError("it is no table")
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        raise damaged(path, ValueError(" ".join(str(error).split())[:200])) from error
-    return found
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError(" ".join(str(error).split())[:200]) from error
 
 
 def _settings(tables: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:

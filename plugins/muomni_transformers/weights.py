@@ -11,6 +11,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
+from torch.nn.utils import parametrize
 
 from muomni_cli.api import RequestError, expand_path
 from muomni_cli.nn.checkpoint_files import weight_files
@@ -28,7 +29,7 @@ def load(module: nn.Module, config: CheckpointConfig) -> str:
     weight_files(folder)  # and what is missing, or would be unpickled
     encoder = cast("Any", module)
     loaded = _loaded(encoder, folder)
-    encoder.tower.load_state_dict(loaded.state_dict())
+    encoder.tower.load_state_dict(without_weight_norm(loaded).state_dict())
     return config.weights
 
 
@@ -57,6 +58,15 @@ def _loaded(encoder: Any, folder: Path) -> nn.Module:
         if not torch.isfinite(tensor).all():
             raise RequestError(f"{name} in {folder} holds numbers that are not finite", "use another checkpoint")
     return cast("nn.Module", loaded)
+
+
+def without_weight_norm(tower: nn.Module) -> nn.Module:
+    """``tower``, whose layers hold their weights in place of directions and lengths (arXiv:1602.07868), as far as
+    PyTorch's parametrizations keep those."""
+    for module in tower.modules():
+        if parametrize.is_parametrized(module, "weight"):
+            parametrize.remove_parametrizations(module, "weight")
+    return tower
 
 
 def load_tensors(tower: nn.Module, folder: Path, ignored: tuple[str, ...]) -> None:

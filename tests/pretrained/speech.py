@@ -1,4 +1,5 @@
-"""Recordings of a few words, a recipe that learns to speak them, and commands, for tests of pretrained speech parts."""
+"""Recordings of a few words, a recipe that learns to speak them, commands, and codecs, for tests of pretrained
+speech parts."""
 
 from __future__ import annotations
 
@@ -9,8 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+import torch
 
 from muomni_cli import app
+from muomni_cli.registry.registry import get_registry, resolve
 
 RATE = 16_000
 PITCHES = {"a": 300.0, "b": 500.0, "c": 800.0, "d": 1200.0}
@@ -58,6 +61,25 @@ def write_world(speech: str) -> None:
     rows = [{"audio": f"{word}.wav", "text": word, "voice": "ann"} for word in WORDS]
     Path("words.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     Path("mine.toml").write_text(RECIPE.format(speech=speech))
+
+
+def codec_config(use: str, folder: Path, **more: Any) -> Any:
+    """The settings of a pretrained codec whose weights are in ``folder``."""
+    part = get_registry().get("codec", use).part
+    return part.config.model_validate({"weights": str(folder), **more}, context={"recipe": "mine"})
+
+
+def opened_codec(use: str, folder: Path, **more: Any) -> Any:
+    """A codec with the weights in ``folder``."""
+    part, config = get_registry().get("codec", use).part, codec_config(use, folder, **more)
+    module = resolve(part.build, "the codec")(config).eval()
+    assert resolve(part.pretrained, "the codec")(module, config) == str(folder)
+    return module
+
+
+def noise(rows: int, samples: int) -> torch.Tensor:
+    """(B,N) samples of noise."""
+    return 0.5 * torch.randn(rows, samples, generator=torch.Generator().manual_seed(7))
 
 
 def run(*words: str) -> int:

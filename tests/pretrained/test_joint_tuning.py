@@ -15,6 +15,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from muomni_cli import app
+from muomni_cli.models.locate import model_named
+from muomni_cli.models.package_run import describe
 from muomni_cli.models.run_engine import RunEngine
 from muomni_cli.runs.checkpoint import open_omni
 from muomni_cli.runs.references import KEY
@@ -101,6 +103,10 @@ def test_a_run_refers_to_frozen_weights_and_trains_as_if_it_held_them(
     assert entry[KEY]["folder"] == str((here / "sees").resolve())
     assert len(entry[KEY]["sha256"]) == 64
     omni = open_omni(RunFolder(first), first / "omni" / "last.safetensors")
+    count = sum(weight.numel() for weight in omni.encoders["image"].parameters())
+    joined = sum(weight.numel() for weight in omni.projectors["image"].parameters())
+    (row,) = (part for part in describe(model_named(str(first)))["parts"] if part["part"] == "image")
+    assert (entry[KEY]["parameters"], row["numbers"], row["borrowed"]) == (count, count + joined, True)
     weight = "vision_model.encoder.layers.0.mlp.fc1.weight"
     held = load_file(here / "sees" / "model.safetensors")[weight]
     assert torch.equal(omni.encoders["image"].tower.encoder.layers[0].mlp.fc1.weight, held)

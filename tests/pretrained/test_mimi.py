@@ -15,10 +15,9 @@ from pydantic import ValidationError
 from muomni_cli.api import RequestError
 from muomni_cli.audio.mel import encode_waves, wave_stream
 from muomni_cli.recipe import load_recipe
-from muomni_cli.registry.registry import get_registry, resolve
 from muomni_cli.runs.references import KEY
 from muomni_cli.runs.run import RunFolder
-from tests.pretrained.speech import run, spoken, write_world
+from tests.pretrained.speech import codec_config, noise, opened_codec, run, spoken, write_world
 
 SIZES = {
     "sampling_rate": 16_000, "num_filters": 4, "upsampling_ratios": [16, 20], "hidden_size": 16,
@@ -55,28 +54,12 @@ def mimi(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def config_of(folder: Path, **more: Any) -> Any:
-    part = get_registry().get("codec", "mimi").part
-    return part.config.model_validate({"weights": str(folder), "codebooks": 3, **more}, context={"recipe": "mine"})
-
-
-def opened(folder: Path, **more: Any) -> Any:
-    part, config = get_registry().get("codec", "mimi").part, config_of(folder, **more)
-    module = resolve(part.build, "the codec")(config).eval()
-    assert resolve(part.pretrained, "the codec")(module, config) == str(folder)
-    return module
-
-
-def noise(rows: int, samples: int) -> torch.Tensor:
-    return 0.5 * torch.randn(rows, samples, generator=torch.Generator().manual_seed(7))
-
-
 @torch.no_grad()
 def test_codes_and_samples_are_those_of_transformers(mimi: Path) -> None:
     import transformers
 
     theirs = transformers.MimiModel.from_pretrained(mimi, local_files_only=True).eval()
-    ours, waves = opened(mimi), noise(2, 40 * 640)
+    ours, waves = opened_codec("mimi", mimi, codebooks=3), noise(2, 40 * 640)
     assert (ours.frame, ours.sample_rate, ours.codebooks, ours.codebook_size) == (640, 16_000, 3, 16)
     codes = ours.encode(waves)
     assert codes.shape == (2, 40, 3)
@@ -93,7 +76,8 @@ def test_codes_and_samples_are_those_of_transformers(mimi: Path) -> None:
 
 
 def test_recordings_of_different_lengths_have_the_codes_that_each_has_alone(mimi: Path) -> None:
-    codec, waves = opened(mimi), [noise(1, count)[0].numpy() for count in (5_000, 640, 12_800, 1)]
+    codec = opened_codec("mimi", mimi, codebooks=3)
+    waves = [noise(1, count)[0].numpy() for count in (5_000, 640, 12_800, 1)]
     together = encode_waves(codec, waves)
     assert [len(codes) for codes in together] == [8, 1, 20, 1]
     for codes, wave in zip(together, waves, strict=True):
@@ -108,6 +92,7 @@ def test_recordings_of_different_lengths_have_the_codes_that_each_has_alone(mimi
         ({"rope_parameters": {"rope_type": "yarn", "rope_theta": 1e4}}, {}, "rope_type = yarn"),
         ({"upsampling_ratios": "wide"}, {}, "damaged"),
         ({}, {"codebooks": 5}, "codebooks 5 must be from 2 to 4"),
+        ({}, {"sample_rate": 24_000}, "sample_rate of the checkpoint in .* is 16000: leave sample_rate out"),
         ({}, {"d_model": 32}, "d_model of the checkpoint in .* is 16: leave d_model out"),
     ],
 )
@@ -115,7 +100,7 @@ def test_what_is_not_supported_is_named(changes: Any, more: Any, told: str, mimi
     held = json.loads((mimi / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps(held | changes))
     with pytest.raises(ValidationError, match=told):
-        config_of(tmp_path, **more)
+        codec_config("mimi", tmp_path, **{"codebooks": 3, **more})
 
 
 def test_a_recipe_with_a_vocoder_beside_it_is_refused(
