@@ -114,9 +114,8 @@ class BufferGroup:
 
     def holds(self, rows: Sequence[BufferRow]) -> bool:
         """Whether ``rows`` have all the places, and room for an entry, so that a step needs no change of the group."""
-        if len(rows) != len(self._rows):
-            return False
-        return all([row.group is self and row.length < self.capacity for row in rows])
+        here = all(row.group is self and row.length < self.capacity for row in rows)
+        return here and len(rows) == len(self._rows)
 
     def takes(self, rows: Sequence[BufferRow], room: int) -> bool:
         """Whether there is a place for each of ``rows``, with room for so many tokens, and are few places besides."""

@@ -421,6 +421,6 @@ def _events(backend: Backend[CheckState], rows: Sequence[RequestRow], *, hidden:
             if row.running:
                 yield from row.advance(logits[row.row], None if states is None else states[row.row])
         tokens = [row.ids[-1] if row.running else PADDED_ROW for row in rows]
-        if not any([row.running for row in rows]):
+        if tokens.count(PADDED_ROW) == len(tokens):
             return
         logits = backend.step(state, np.array(tokens, np.int64))

@@ -117,7 +117,7 @@ class FrameBatch(Lockstep[FrameRow, NDArray[Any]]):
 
     def _step(self) -> None:
         rows = self._stepped = self._ready()
-        before, plan = np.stack([row.before for row in rows]), np.stack([row.plans[0] for row in rows])
+        before, plan = np.array([row.before for row in rows]), np.array([row.plans[0] for row in rows])
         states = self._engine.step(before, plan, [row.memory for row in rows])
         drawn = self._engine.draw(states, [row.sampler for row in rows])
         for row, codes in zip(rows, drawn, strict=True):

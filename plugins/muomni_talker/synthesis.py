@@ -10,7 +10,7 @@ Shapes: S symbols, U slots, T frames, W width of features, D width of frames, Dh
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any
@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from muomni_cli.api import (
+    BindableGraphFn,
     CodeShape,
     FrameSpan,
     GraphFn,
@@ -241,6 +242,41 @@ class PlacedRow:
     row: Any
 
 
+class Heads:
+    """The heads of the codebooks for B rows, with arrays of their own where the graphs can be bound, which costs a
+    fraction of a call with new ones. For one thread at a time."""
+
+    def __init__(self, graphs: Mapping[str, GraphFn], codes: CodeShape, states: NDArray[Any]) -> None:
+        self._states, self._shape = np.zeros_like(states, order="C"), (len(states), codes.codebooks)
+        self._heads = [self._head(graphs[f"head{q}"], q, codes.size) for q in range(codes.codebooks)]
+
+    def _head(self, graph: GraphFn, number: int, size: int) -> Callable[[NDArray[Any]], NDArray[Any]]:
+        """(B,Q) codes, of which those before ``number`` count -> (B,K) logits."""
+        given = np.zeros((len(self._states), number), np.int64)
+        feeds = {"states": self._states, **({"codes": given} if number else {})}
+        logits = np.zeros((len(self._states), size), np.float32)
+        bound = graph.bind({**feeds, "logits": logits}) if isinstance(graph, BindableGraphFn) else None
+
+        def call(codes: NDArray[Any]) -> NDArray[Any]:
+            given[:] = codes[:, :number]
+            if bound is None:
+                return graph(feeds)["logits"]
+            bound()
+            return logits
+
+        return call
+
+    def draw(self, states: NDArray[Any], samplers: Sequence[Sampler]) -> NDArray[Any]:
+        """As of :meth:`TalkerRunner.draw`."""
+        self._states[:] = states
+        codes = np.zeros(self._shape, np.int64)
+        for q, head in enumerate(self._heads):
+            logits = head(codes)
+            for row, sampler in enumerate(samplers):
+                codes[row, q] = sampler(logits[row])
+        return codes
+
+
 def _noted(logits: list[bytes], row: NDArray[Any]) -> int:
     """A sampler that keeps the logits."""
     logits.append(row.tobytes())
@@ -261,6 +297,7 @@ class TalkerRunner(Engine):
         self.config, self.codes, self.voices, self.thinker_width = config, codes, tuple(voices), thinker_width
         self.causal = "step" in graphs
         self._graphs = graphs
+        self._heads: dict[int, list[Heads]] = {}  # that no thread uses, by number of rows
 
     def read(
         self, ids: NDArray[Any], voice: int, hidden_states: NDArray[Any], kept: slice
@@ -306,11 +343,13 @@ class TalkerRunner(Engine):
         return states
 
     def draw(self, states: NDArray[Any], samplers: Sequence[Sampler]) -> NDArray[Any]:
-        codes = np.zeros((len(states), self.codes.codebooks), np.int64)
-        for q in range(self.codes.codebooks):
-            given = {"codes": codes[:, :q]} if q else {}
-            logits = self._graphs[f"head{q}"]({"states": states, **given})["logits"]
-            codes[:, q] = [sampler(row) for sampler, row in zip(samplers, logits, strict=True)]
+        idle = self._heads.setdefault(len(states), [])  # several threads may draw
+        try:
+            heads = idle.pop()
+        except IndexError:
+            heads = Heads(self._graphs, self.codes, states)
+        codes = heads.draw(states, samplers)
+        idle.append(heads)
         return codes
 
     @cached_property
