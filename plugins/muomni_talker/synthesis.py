@@ -170,12 +170,14 @@ class Sentence:
         ids, kept = np.array(self._ids[first:last]), slice(done - first, final - first)
         features, expected = self._engine.read(ids, self._voice, hidden_states, kept)
         self._features = np.concatenate([self._features, features])
+        slots, before = [], len(self._pointer)
         for place, lasting in enumerate(expected.tolist(), start=done):
-            self._begins.append(len(self._pointer))
+            self._begins.append(before + len(slots))
             self._clock += lasting / self._speed  # so that rounding errors carry over to the next symbols
-            self._extend(place, round(self._clock) - len(self._pointer))
+            slots += _slots(place, round(self._clock) - self._begins[-1])
         if ended:  # pad the last frame with silence
-            self._extend(final - 1, -len(self._pointer) % self._engine.config.subframes)
+            slots += _slots(final - 1, -(before + len(slots)) % self._engine.config.subframes)
+        self._pointer = np.concatenate([self._pointer, np.array(slots, np.int64).reshape(-1, 3)])
 
     def timed(self, *, ended: bool) -> Iterator[tuple[FrontendChunk, int, int]]:
         """The chunks whose frames are decoded, with the slots where their first letter begins and their last one ends;
@@ -188,11 +190,6 @@ class Sentence:
                 return
             self._untimed.popleft()
             yield chunk, self._begins[first], self._begins[after]
-
-    def _extend(self, place: int, count: int) -> None:
-        """Append ``count`` slots of the symbol ``place``."""
-        slots = np.stack([np.full(count, place), np.arange(count), np.arange(count)[::-1]], axis=1)
-        self._pointer = np.concatenate([self._pointer, slots])
 
     def _plan(self, ended: bool) -> NDArray[Any]:
         """The plan of the frames that became final."""
@@ -232,6 +229,11 @@ class Sentence:
             yield np.concatenate(
                 [engine.draw(states[place : place + 1], [self._sampler]) for place in range(len(states))]
             )
+
+
+def _slots(place: int, count: int) -> list[tuple[int, int, int]]:
+    """Symbol, elapsed and left of ``count`` slots of the symbol ``place``."""
+    return [(place, elapsed, count - 1 - elapsed) for elapsed in range(count)]
 
 
 @dataclass(frozen=True, slots=True)
