@@ -48,6 +48,7 @@ class ModelCardInfo:
 
 
 def card(about: ModelCardInfo) -> str:
+    """The README of a packaged model, in Markdown."""
     install = f"pip install .    # in this folder, or: pip install {about.package}"
     sections = [
         ("Capabilities", _does(about)),

@@ -148,6 +148,16 @@ def stages_of(recipe: Recipe) -> list[str]:
     return found + [stage for stage, part in tuned.items() if part and recipe.data.sources.get(stage)]
 
 
+MADE_BY = {
+    OMNI: "an encoder and [[data.omni]]",
+    DPO: "a [thinker] and pairs in [[data.dpo]]",
+    TALKER_DPO: "a [talker] and pairs in [[data.talker_dpo]]",
+    **{stage: f"a table [encoders.{stage}] with a part to train" for stage in ("image", "audio")},
+    **{stage: f"a table [{stage}] with a part to train" for stage in ("thinker", *SPEAKING)},
+}
+"""What a recipe must have for a stage, by stages that it may lack."""
+
+
 def stages_of_all(recipe: Recipe) -> list[str]:
     """The stages of ``all``: :func:`stages_of` without encoders and speech parts that have no data, without stages
     whose result the omni stage takes from another model, and without that on pairs of speech, which are made by the

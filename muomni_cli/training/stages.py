@@ -28,7 +28,7 @@ from muomni_cli.data.sources import open_sources
 from muomni_cli.data.text import train_tokenizer
 from muomni_cli.nn.device import memory_bytes, memory_errors_told, set_threads, total_memory
 from muomni_cli.recipe import resolved_toml
-from muomni_cli.recipe.model import DPO, OMNI, PAIRED, SPEAKING, TALKER_DPO, parts_of, stages_of
+from muomni_cli.recipe.model import DPO, MADE_BY, OMNI, PAIRED, SPEAKING, TALKER_DPO, parts_of, stages_of
 from muomni_cli.registry.registry import did_you_mean, resolve
 from muomni_cli.runs.checkpoint import model_tensors, parameters_of, write_checkpoint
 from muomni_cli.runs.references import KEY, referring_entry
@@ -80,9 +80,10 @@ class Job:
         known = stages_of(self.recipe)
         if self.stage not in known:
             listed = f"its stages: {', '.join([*known, 'all'])}" if known else "name a part that can be trained"
+            lacks = MADE_BY.get(self.stage)  # of a name that is none, the nearest is told
             raise RequestError(
                 f"recipe {self.recipe.name} has no stage {self.stage!r}",
-                did_you_mean(self.stage, [*known, "all"], listed),
+                f"give it {lacks}; {listed}" if lacks else did_you_mean(self.stage, [*known, "all"], listed),
             )
         return parts_of(self.recipe).get(self.stage)
 

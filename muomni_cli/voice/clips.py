@@ -205,8 +205,15 @@ def _clips(dataset: Dataset) -> Iterator[Clip]:
 
 
 def fit_limit(clips: Sequence[Clip]) -> float:
-    """The fit from which a clip says its text. RequestError if the texts do not belong to their clips."""
+    """The fit from which a clip says its text. RequestError if the texts do not belong to their clips, or none of them
+    can be spelled."""
     own = [clip.fit for clip in clips if math.isfinite(clip.fit)]
+    heard = [clip for clip in clips if not clip.reason]
+    if heard and not own:
+        raise RequestError(
+            f"no text of a clip can be compared with its sound by what the model hears, as {heard[0].text[:60]!r}",
+            "write texts as they are spoken, in letters that the model knows, numbers in words",
+        )
     others = [clip.other for clip in clips if math.isfinite(clip.other)]
     if not own or not others:
         return -math.inf

@@ -322,9 +322,14 @@ class JsonLines(FilesSource):
 
 def records(files: Files, path: Path) -> Iterator[tuple[int, Any]]:
     """Line numbers (from 1) and values of a JSON Lines file; lines that are not JSON are reported and skipped."""
+    first = True
     for number, line in files.lines(path, LONGEST):
         if not line or line.isspace():
             continue
+        if first and line.lstrip().startswith("["):
+            files.note(path, "is one JSON array, which has to be an object a line: jq -c '.[]' ARRAY > LINES")
+            return
+        first = False
         try:
             yield number, json.loads(line)
         except (ValueError, RecursionError) as error:

@@ -1,5 +1,5 @@
-"""Drawn pictures of everyday things with names: one, several of the same, or a pair; digits, words, and what nobody can
-name. Pictures are composed when opened, from icons that ``muomni data get things`` has drawn.
+"""Drawn pictures of everyday things with names: one, several of the same, or a pair; digits, words, and pictures without
+a name. They are composed when opened, from icons that ``muomni data get things`` has drawn.
 
 Picture ``i`` depends only on the settings, the seed, the split and ``i``. Lengths are in units of 1/64 of the picture's
 shorter side.

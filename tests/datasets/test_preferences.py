@@ -90,6 +90,16 @@ def test_what_is_no_pair_is_named_by_its_line(row: Any, told: str, tmp_path: Pat
     assert told in noted
 
 
+@pytest.mark.parametrize("indent", [None, 1])
+def test_an_array_is_told_once_with_the_remedy(indent: int | None, tmp_path: Path) -> None:
+    rows = [{"prompt": "x", "chosen": "b", "rejected": "a"}] * 3
+    (tmp_path / "pairs.json").write_text(json.dumps(rows, indent=indent))
+    source = Preferences(PreferencesConfig(path=str(tmp_path / "pairs.json")))
+    assert list(source.documents()) == []
+    noted = "is one JSON array, which has to be an object a line: jq -c '.[]' ARRAY > LINES"
+    assert source.unreadable == {str(tmp_path / "pairs.json"): noted}
+
+
 def test_parquet_rows_are_pairs(tmp_path: Path) -> None:
     import pyarrow
     from pyarrow import parquet

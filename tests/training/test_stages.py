@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -264,6 +265,20 @@ def test_requests_that_make_no_sense(stage: str, options: dict) -> None:
         train(stage, "small.toml", **options)
     assert caught.value.fix
     assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("stage", "fix"),
+    [
+        ("dpo", r"give it a \[thinker\] and pairs in \[\[data.dpo\]\]; its stages: tokenizer, thinker, all"),
+        ("talker", r"give it a table \[talker\] with a part to train; its stages"),
+        ("thinke", r"did you mean 'thinker'\? its stages"),
+    ],
+)
+def test_a_stage_that_a_recipe_lacks_says_what_makes_it(stage: str, fix: str) -> None:
+    with pytest.raises(RequestError, match="recipe tales has no stage") as caught:
+        train(stage, "tales")
+    assert re.search(fix, caught.value.fix)
 
 
 def test_tensorboard_that_is_not_installed_is_said_before_training(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -108,6 +108,13 @@ def test_texts_of_other_clips_are_refused(folder: Path) -> None:
         checked(folder)
 
 
+def test_texts_that_cannot_be_spelled_are_refused() -> None:
+    """A column of numbers, for example, that was taken for the texts."""
+    found = [Clip(Path("a"), f"{n}.655", "a") for n in range(30)]
+    with pytest.raises(RequestError, match="no text of a clip can be compared with its sound .* as '0.655'"):
+        fit_limit(found)
+
+
 def test_few_clips_are_refused(folder: Path) -> None:
     lines = (folder / "metadata.csv").read_text().splitlines()
     (folder / "metadata.csv").write_text("\n".join(lines[:5]))
