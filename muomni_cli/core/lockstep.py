@@ -68,7 +68,8 @@ class Lockstep(ABC, Generic[RowT, EventT]):
         """The next event of a row; runs steps until there is one. Raises the error of the row."""
         while True:
             if own.events:  # which only its consumer takes away
-                return own.events.popleft()
+                event: EventT = own.events.popleft()
+                return event
             with self._turn:
                 while self._stepping and not own.events and own.error is None:
                     self._turn.wait()

@@ -170,7 +170,8 @@ class Sentence:
         ids, kept = np.array(self._ids[first:last]), slice(done - first, final - first)
         features, expected = self._engine.read(ids, self._voice, hidden_states, kept)
         self._features = np.concatenate([self._features, features])
-        slots, before = [], len(self._pointer)
+        slots: list[tuple[int, int, int]] = []
+        before = len(self._pointer)
         for place, lasting in enumerate(expected.tolist(), start=done):
             self._begins.append(before + len(slots))
             self._clock += lasting / self._speed  # so that rounding errors carry over to the next symbols
