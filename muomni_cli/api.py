@@ -18,7 +18,7 @@ module.
 
 from __future__ import annotations
 
-from muomni_cli.contract.bundle import BindableGraphFn, Graph, GraphFn, GraphInput, RowsGraph, RowsGraphFn
+from muomni_cli.contract.bundle import Graph, GraphFn, GraphInput, RowsGraph, RowsGraphFn
 from muomni_cli.contract.codecs import WaveCodec, is_waveform, sample_rate_of, samples_per_frame
 from muomni_cli.contract.data import (
     Conversation,
@@ -90,16 +90,16 @@ from muomni_cli.runs.run import OpenedRecipe, open_recipe
 from muomni_cli.training.tracking import Tracker, TrackerConfig
 
 __all__ = [
-    "Batch", "BindableGraphFn", "Cache", "Callback", "CallbackPart", "Capability", "CharSpan", "CheckSpec", "CodeShape",
-    "Codec", "CodecPart", "Conversation", "Dataset", "DatasetPart", "Depth", "Document", "Download", "Encoder",
-    "EncoderOutput", "EncoderPart", "EvalSample", "Evaluation", "Example", "ExampleData", "Examples", "ExporterPart",
-    "Factor", "FileMedia", "FrameSpan", "Graph", "GraphFn", "GraphInput", "Item", "Lockstep", "LockstepRow", "Loss",
-    "LossWeight", "Media", "MelConfig", "Message", "MetricResult", "MetricSet", "ModelFiles", "MuomniError",
-    "Objective", "OpenedRecipe", "Part", "PartConfig", "Policy", "Preference", "RecipeFile", "RemoteFile",
-    "RequestError", "RowsGraph", "RowsGraphFn", "RuntimePart", "Sample", "Sampler", "SliceMedia", "SpeechPolicy",
-    "SpeechPreference", "SpeechProgramPart", "StageContext", "Step", "Talker", "TalkerPart", "TextChunk", "Thinker",
-    "ThinkerOutput", "ThinkerPart", "Tokenizer", "TokenizerPart", "Tracker", "TrackerConfig", "Utterance", "Vocoder",
-    "VocoderPart", "VoiceSettings", "WaveCodec", "Width", "Word", "console", "cut_sentences", "expand_path", "files",
-    "hookimpl", "is_waveform", "open_recipe", "require_mel", "sample_rate_of", "samples_per_frame", "speech_programs",
-    "split", "stopping", "subtitles", "utf8_lines",
+    "Batch", "Cache", "Callback", "CallbackPart", "Capability", "CharSpan", "CheckSpec", "CodeShape", "Codec",
+    "CodecPart", "Conversation", "Dataset", "DatasetPart", "Depth", "Document", "Download", "Encoder", "EncoderOutput",
+    "EncoderPart", "EvalSample", "Evaluation", "Example", "ExampleData", "Examples", "ExporterPart", "Factor",
+    "FileMedia", "FrameSpan", "Graph", "GraphFn", "GraphInput", "Item", "Lockstep", "LockstepRow", "Loss", "LossWeight",
+    "Media", "MelConfig", "Message", "MetricResult", "MetricSet", "ModelFiles", "MuomniError", "Objective",
+    "OpenedRecipe", "Part", "PartConfig", "Policy", "Preference", "RecipeFile", "RemoteFile", "RequestError",
+    "RowsGraph", "RowsGraphFn", "RuntimePart", "Sample", "Sampler", "SliceMedia", "SpeechPolicy", "SpeechPreference",
+    "SpeechProgramPart", "StageContext", "Step", "Talker", "TalkerPart", "TextChunk", "Thinker", "ThinkerOutput",
+    "ThinkerPart", "Tokenizer", "TokenizerPart", "Tracker", "TrackerConfig", "Utterance", "Vocoder", "VocoderPart",
+    "VoiceSettings", "WaveCodec", "Width", "Word", "console", "cut_sentences", "expand_path", "files", "hookimpl",
+    "is_waveform", "open_recipe", "require_mel", "sample_rate_of", "samples_per_frame", "speech_programs", "split",
+    "stopping", "subtitles", "utf8_lines",
 ]  # fmt: skip

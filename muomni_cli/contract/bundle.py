@@ -45,7 +45,6 @@ class RowsGraphFn(Protocol):
         """None if the bundle has none, or this runtime or device does not run it."""
 
 
-@runtime_checkable
 class BindableGraphFn(Protocol):
     """A :data:`GraphFn` that may be bound to arrays, for a graph that is called often with little to compute."""
 

@@ -19,7 +19,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from muomni_cli.api import (
-    BindableGraphFn,
     CodeShape,
     FrameSpan,
     GraphFn,
@@ -258,7 +257,8 @@ class Heads:
         given = np.zeros((len(self._states), number), np.int64)
         feeds = {"states": self._states, **({"codes": given} if number else {})}
         logits = np.zeros((len(self._states), size), np.float32)
-        bound = graph.bind({**feeds, "logits": logits}) if isinstance(graph, BindableGraphFn) else None
+        bind = getattr(graph, "bind", None)  # of a muomni_cli.contract.bundle.BindableGraphFn
+        bound = None if bind is None else bind({**feeds, "logits": logits})
 
         def call(codes: NDArray[Any]) -> NDArray[Any]:
             given[:] = codes[:, :number]
