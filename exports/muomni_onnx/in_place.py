@@ -112,6 +112,11 @@ class BufferGroup:
             row.group.free(row)
         row.group, row.place, self._rows[place] = self, place, ref(row)
 
+    def holds(self, rows: Sequence[BufferRow]) -> bool:
+        """Whether ``rows`` have all the places, and room for an entry, so that a step needs no change of the group."""
+        here = all(row.group is self and row.length < self.capacity for row in rows)
+        return here and len(rows) == len(self._rows)
+
     def takes(self, rows: Sequence[BufferRow], room: int) -> bool:
         """Whether there is a place for each of ``rows``, with room for so many tokens, and are few places besides."""
         newcomers = sum(row.group is not self for row in rows)
@@ -126,12 +131,23 @@ class BufferGroup:
 
     def run(self, rows: Sequence[BufferRow]) -> None:
         """Append an entry to each of ``rows``, which are here, from :attr:`arrays`."""
-        for place, row in enumerate(self.rows):
-            self._last[place] = 0 if row is None else row.length
-        self._most[0] = self._last.max() + 1
+        there = rows
+        if len(rows) < len(self._rows):  # others rest, or have left
+            there = [row for row in self.rows if row is not None]
+            self._last.fill(0)
+        for row in there:
+            self._last[row.place] = row.length
+        self._most[0] = 1 + max([row.length for row in there])
         self._run()
         for row in rows:
             row.length += 1
+
+    @staticmethod
+    def taken(array: NDArray[Any], rows: Sequence[BufferRow]) -> NDArray[Any]:
+        """Those rows of a (B,...) ``array`` of :attr:`arrays`, copied."""
+        places = [row.place for row in rows]
+        # a list as an index takes several times as long
+        return array[places] if len(places) > 1 else array[places[0] : places[0] + 1].copy()
 
 
 class InPlaceGroup(BufferGroup):
@@ -181,7 +197,7 @@ class InPlaceGroup(BufferGroup):
     def step(self, rows: Sequence[CachedRow], tokens: Sequence[int]) -> None:
         """Append a token to each of ``rows``, which are here."""
         for row, token in zip(rows, tokens, strict=True):
-            self._ids[row.place] = token
+            self._ids[row.place, 0] = token
         self.run(rows)
         for row, token in zip(rows, tokens, strict=True):
             row.ids.append(token)
@@ -206,15 +222,18 @@ class InPlaceRows:
 
     def __call__(self, rows: Sequence[BufferRow], feeds: Arrays) -> dict[str, NDArray[Any]]:
         group = self.group_of(rows, feeds)
-        places = [row.place for row in rows]
         for name, array in feeds.items():
-            group.arrays[name][places] = array
+            for row, given in zip(rows, array, strict=True):
+                group.arrays[name][row.place] = given
         group.run(rows)
-        return {name: group.arrays[name][places] for name in self._outputs}
+        return {name: group.taken(group.arrays[name], rows) for name in self._outputs}
 
     def group_of(self, rows: Sequence[BufferRow], feeds: Arrays) -> BufferGroup:
         """The group of these rows, if it has few places that are free; else a new one. A row that rests keeps its place
         there, since it goes on soon."""
+        first = rows[0].group
+        if first is not None and first.holds(rows):
+            return first
         held = max((row.group for row in rows if row.group is not None), key=lambda one: one.size, default=None)
         room = max(row.length for row in rows) + 1
         if held is not None and held.capacity >= room:
@@ -298,26 +317,30 @@ class InPlaceBackend:
     def step(self, state: list[CachedRow], tokens: NDArray[np.int64]) -> NDArray[np.float32]:
         """Append ``tokens`` (B,) to the rows, except ``PADDED_ROW``; logits (B, V), zeros for rows without a token."""
         self._kept = []
-        numbers = np.flatnonzero(tokens != PADDED_ROW).tolist()
-        rows = [state[number] for number in numbers]
-        if not rows:
-            return np.zeros((len(state), self._vocabulary), np.float32)
+        rows, new = state, tokens.tolist()
+        if PADDED_ROW in new:
+            rows = [row for row, token in zip(state, new, strict=True) if token != PADDED_ROW]
+            if not rows:
+                return np.zeros((len(state), self._vocabulary), np.float32)
+            new = [token for token in new if token != PADDED_ROW]
         group = self.group_of(rows)
-        group.step(rows, tokens[numbers].tolist())
-        places = [row.place for row in rows]
+        group.step(rows, new)
         if self._keeps_hidden:
             for row in rows:
                 row.hidden = group.hidden[row.place, 0].copy()
         self._kept = state if self._prefix_cache else []
-        if len(rows) == len(state):
-            made: NDArray[np.float32] = group.logits[places, 0]
+        made: NDArray[np.float32] = group.taken(group.logits, rows)[:, 0]
+        if rows is state:
             return made
         logits = np.zeros((len(state), self._vocabulary), np.float32)
-        logits[numbers] = group.logits[places, 0]
+        logits[tokens != PADDED_ROW] = made
         return logits
 
     def group_of(self, rows: Sequence[CachedRow]) -> InPlaceGroup:
         """A group with a place for each of ``rows`` and room for one more token: one of theirs, or a new one."""
+        first = rows[0].group
+        if isinstance(first, InPlaceGroup) and first.session is self._session and first.holds(rows):
+            return first
         room = max(len(row.ids) for row in rows) + 1
         there = [row.group for row in rows if isinstance(row.group, InPlaceGroup)]
         own = [group for group in there if group.session is self._session]  # others are those of a reader

@@ -256,7 +256,8 @@ class OnnxModel:
         self, part: str, graph: str, feeds: Mapping[str, Value], made: Mapping[str, Value], seconds: float
     ) -> None:
         if (notify := self._notify) is not None:
-            inputs, outputs = ({name: fetch(value) for name, value in held.items()} for held in (feeds, made))
+            # copied, since the arrays of a bound call are written again
+            inputs, outputs = ({name: np.array(fetch(value)) for name, value in held.items()} for held in (feeds, made))
             notify(GraphCall(part, graph, inputs, outputs, seconds))
 
     def _require_thinker(self) -> None:
@@ -309,10 +310,9 @@ class OnnxModel:
                 self._sessions[key].watcher = opened["thinker"].watcher
             return {**opened, "thinker": self._sessions[key]}
 
-    def run(self, part: str, graph: str, feeds: Arrays) -> Arrays:
-        """Run a graph, which is opened the first time."""
-        session = self._sessions.get((part, graph))
-        return (session or self._open(part, (graph,))[graph])(feeds)
+    def session(self, part: str, graph: str) -> GraphSession:
+        """A graph, which is opened the first time."""
+        return self._sessions.get((part, graph)) or self._open(part, (graph,))[graph]
 
     def _open(self, part: str, graphs: Sequence[str]) -> dict[str, GraphSession]:
         with self._lock:
@@ -331,13 +331,18 @@ class OnnxModel:
 
 
 class BundleGraph:
-    """A graph of a bundle, opened when it is first called. A :class:`muomni_cli.contract.bundle.RowsGraphFn`."""
+    """A graph of a bundle, opened when it is first called. A :class:`muomni_cli.contract.bundle.RowsGraphFn` and
+    :class:`muomni_cli.contract.bundle.BindableGraphFn`."""
 
     def __init__(self, model: OnnxModel, part: str, graph: str) -> None:
         self._model, self._part, self._graph = model, part, graph
 
     def __call__(self, feeds: Arrays, /) -> Arrays:
-        return self._model.run(self._part, self._graph, feeds)
+        return self._model.session(self._part, self._graph)(feeds)
+
+    def bind(self, arrays: Arrays) -> Callable[[], None] | None:
+        session = self._model.session(self._part, self._graph)
+        return session.bind(arrays) if session.provider == CPU and session.takes(arrays) else None
 
     def rows(self) -> InPlaceRows | None:
         return self._model.in_place_rows(self._part, self._graph)

@@ -221,9 +221,7 @@ class GraphSession:
         self._place, self._session = _on_best(device, opened)
         self._kept = frozenset(kept)
         self._bind = self._place.provider == CUDA if bind is None else bind
-        self._types: dict[str, np.dtype[Any]] = {}
-        for taken in self._session.get_inputs():
-            self._types[taken.name] = np.dtype(DTYPES.get(taken.type, taken.type[len("tensor(") : -1]))
+        self._types = _types(self._session.get_inputs())
         self.inputs: list[str] = list(self._types)
         self._halves = frozenset(name for name, kind in self._types.items() if kind == np.float16)
         self.outputs: list[str] = [output.name for output in self._session.get_outputs()]
@@ -295,25 +293,34 @@ class GraphSession:
         made = dict(zip(names, binding.get_outputs(), strict=True))
         return {name: value if name in self._kept else value.numpy() for name, value in made.items()}
 
+    def takes(self, arrays: Arrays) -> bool:
+        """Whether the arrays have the types of the inputs and outputs of their names."""
+        types = self._types | _types(self._session.get_outputs())
+        return all(types[name] == array.dtype for name, array in arrays.items())
+
     def bind(self, arrays: Mapping[str, NDArray[Any]]) -> Callable[[], None]:
         """A call on the CPU with fixed arrays, which copies and allocates nothing: it reads the inputs among ``arrays``
-        anew each time, and writes the outputs. One array may be both. It tells no :attr:`watcher`."""
+        anew each time, and writes the outputs. One array may be both."""
         binding = self._session.io_binding()
         values: dict[int, Any] = {}  # by array
         for name, array in arrays.items():
             value = values.setdefault(id(array), onnxruntime.OrtValue.ortvalue_from_numpy(array))
             (binding.bind_ortvalue_input if name in self._types else binding.bind_ortvalue_output)(name, value)
-        held = list(arrays.values())  # the binding itself keeps none alive
+        # the binding itself keeps no array alive
+        inputs = {name: array for name, array in arrays.items() if name in self._types}
+        outputs = {name: array for name, array in arrays.items() if name not in inputs}
         session = self._session
 
         def run() -> None:
-            assert held
             begin = time.perf_counter()
             try:
                 session.run_with_iobinding(binding)
             except Exception as error:  # those of onnxruntime have no common base
                 raise _unusable(error) from error
-            self.seconds += time.perf_counter() - begin
+            seconds = time.perf_counter() - begin
+            self.seconds += seconds
+            if self.watcher is not None:
+                self.watcher(inputs, outputs, seconds)
 
         return run
 
@@ -323,6 +330,11 @@ class GraphSession:
             return array
         contiguous = np.ascontiguousarray(array)
         return onnxruntime.OrtValue.ortvalue_from_numpy(contiguous, self._place.device, self._place.index)
+
+
+def _types(declared: Sequence[Any]) -> dict[str, np.dtype[Any]]:
+    """Of inputs or outputs, by name."""
+    return {one.name: np.dtype(DTYPES.get(one.type, one.type[len("tensor(") : -1])) for one in declared}
 
 
 def _halved(value: Value) -> Value:

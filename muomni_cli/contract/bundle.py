@@ -45,6 +45,16 @@ class RowsGraphFn(Protocol):
         """None if the bundle has none, or this runtime or device does not run it."""
 
 
+class BindableGraphFn(Protocol):
+    """A :data:`GraphFn` that may be bound to arrays, for a graph that is called often with little to compute."""
+
+    def __call__(self, feeds: Mapping[str, NDArray[Any]], /) -> Mapping[str, NDArray[Any]]: ...
+
+    def bind(self, arrays: Mapping[str, NDArray[Any]]) -> Callable[[], None] | None:
+        """A call that reads the inputs among the contiguous ``arrays`` anew each time and writes the outputs, in the
+        types of the graph. For one thread at a time. None if this device or precision does not allow it."""
+
+
 # (random generator, shape) -> random values of that shape, in the dtype that the graph takes.
 InputSampler = Callable[["Generator", tuple[int, ...]], "NDArray[Any]"]
 

@@ -67,12 +67,14 @@ class Lockstep(ABC, Generic[RowT, EventT]):
     def next_event(self, own: RowT) -> EventT:
         """The next event of a row; runs steps until there is one. Raises the error of the row."""
         while True:
+            if own.events:  # which only its consumer takes away
+                event: EventT = own.events.popleft()
+                return event
             with self._turn:
                 while self._stepping and not own.events and own.error is None:
                     self._turn.wait()
                 if own.events:
-                    event: EventT = own.events.popleft()
-                    return event
+                    continue
                 if own.error is not None:
                     raise own.error
                 self._stepping = True

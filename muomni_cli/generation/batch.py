@@ -139,6 +139,8 @@ class ContinuousBatch(Lockstep[BatchedRow, Event]):
 
     def _join(self) -> None:
         """Add the rows that were read, and are in phase, to those that run."""
+        if not self._waiting and not self._read:
+            return
         self._read_prompts()
         in_phase: list[tuple[BatchedRow, Any]] = []
         later: list[tuple[BatchedRow, Any]] = []

@@ -6,7 +6,7 @@ import codecs
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
 from math import inf
-from typing import Literal, Self
+from typing import Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -182,6 +182,8 @@ class TextStream:
         if self.stopped:
             return ""
         self.read += len(new)
+        if not self._stops:
+            return new
         text = self.held + new
         places = [place for stop in self._stops if (place := self._find(text, stop)) >= 0]
         if places:
@@ -219,24 +221,24 @@ class LoopGuard:
     def __init__(self, token_bytes: Callable[[int], bytes]) -> None:
         self._token_bytes = token_bytes
         self._tokens: list[int] = []
-        self._matched = [0] * (LONGEST_NGRAM + 1)
+        self._matched: dict[int, int] = {}  # n -> how many of the last tokens equal those n places before, if any do
         self.cut: int | None = None  # tokens before the second copy, once there are four copies
 
     def push(self, token: int) -> None:
+        last = self._tokens[-LONGEST_NGRAM:]
         self._tokens.append(token)
-        for n in range(1, min(LONGEST_NGRAM, len(self._tokens) - 1) + 1):
-            self._matched[n] = self._matched[n] + 1 if self._tokens[-1 - n] == token else 0
+        if token not in last:
+            self._matched = {}
+            return
+        distances = [n for n in range(1, len(last) + 1) if last[-n] == token]
+        self._matched = {n: self._matched.get(n, 0) + 1 for n in distances}
         if self.cut is None:
-            self.cut = next((self._begin(n) for n in range(1, LONGEST_NGRAM + 1) if self._is_loop(n)), None)
+            self.cut = next((len(self._tokens) - self._matched[n] for n in distances if self._is_loop(n)), None)
 
     @property
     def sure(self) -> int:
         """Number of tokens from the start that no loop can cut, however the answer continues."""
-        return min(self._begin(n) for n in range(LONGEST_NGRAM + 1)) if self.cut is None else self.cut
-
-    def _begin(self, n: int) -> int:
-        """Where the second copy of the last ``n`` tokens begins; the end if there is none."""
-        return len(self._tokens) - self._matched[n]
+        return len(self._tokens) - max(self._matched.values(), default=0) if self.cut is None else self.cut
 
     def _is_loop(self, n: int) -> bool:
         matched = self._matched[n]
@@ -262,8 +264,7 @@ class Request:
     form: Form | None = None  # what the answer must be
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """One new token of row ``row``, with the ``text`` that became final; the row's last event has ``finish``.
     ``hidden``: (D,) state that predicted the token, if requested. If a loop was cut, the last event's token is
     ``eos``."""
@@ -284,25 +285,30 @@ class RequestRow:
     """
 
     def __init__(self, row: int, request: Request, tokenizer: Tokenizer, context: int) -> None:
-        self.row, self.request, self.tokenizer, self.context = row, request, tokenizer, context
+        self.row, self.request, self.tokenizer = row, request, tokenizer
         self.eos, self.ends = tokenizer.specials["eos"], end_ids(tokenizer)
         self.rng = np.random.default_rng(request.seed)
-        room = min(request.max_tokens, context + 1 - len(request.ids))
+        # the number of ids that it may have, and what limits them
+        ends: list[tuple[int, Finish]] = [(len(request.ids) + request.max_tokens, "length"), (context + 1, "context")]
+        self._most, self._limit = min(ends, key=lambda end: end[0])
+        room = self._most - len(request.ids)
         self.form = FormState(request.form, tokenizer, room) if request.form is not None else None
         self.shortened: Finish | None = None  # why the answer with a form says less than was drawn
         self.stream = TextStream(tokenizer, request.stop, self.form.matches if self.form is not None else None)
         self.guard = LoopGuard(tokenizer.token_bytes) if request.loop_guard else None
         self.ids = list(request.ids)
         self.running = True
-        self._said = ""
-        self._given = 0
+        self._said = self._given = 0  # characters and tokens of the events that were final
         self._held: list[Event] = []
         self._read_at_cut = 0
 
     def advance(self, logits: NDArray[np.float32], hidden: NDArray[np.float32] | None = None) -> list[Event]:
         """Draw a token from (V,) ``logits``; returns the events that are final. Possible loops are held back."""
         formed = self.form is not None
-        token = self._formed(self.form, logits) if self.form is not None else self._drawn(logits)
+        if self.form is not None:
+            token = self._formed(self.form, logits)
+        else:
+            token = draw(logits, self.request.sampling, self.rng, self.ids)
         self.ids.append(token)
         text = self.stream.push(token)
         finish = self._finish(token)
@@ -312,17 +318,14 @@ class RequestRow:
         if finish is not None:
             text += self.stream.finish()
         event = Event(self.row, text, token, finish, hidden)
-        if formed:
+        if formed or self.guard is None:
             return [event]
         self._held.append(event)
-        sure = self.guard.sure - self._given if self.running and self.guard is not None else len(self._held)
+        sure = self.guard.sure - self._given if self.running else len(self._held)
         events, self._held = self._held[:sure], self._held[sure:]
-        self._said += "".join(event.text for event in events)
+        self._said += _length(events)
         self._given += len(events)
         return events
-
-    def _drawn(self, logits: NDArray[np.float32]) -> int:
-        return draw(logits, self.request.sampling, self.rng, self.ids)
 
     def _formed(self, form: FormState, logits: NDArray[np.float32]) -> int:
         """A token of the form: drawn, or on the shortest way to its end."""
@@ -337,29 +340,20 @@ class RequestRow:
             token, shortened = form.close(pick)
             self.shortened = "loop" if shortened else self.shortened
             return token
-        left, limit = self._left()
-        token, shortened = form.next(pick, left)
-        self.shortened = limit if shortened else self.shortened
+        token, shortened = form.next(pick, self._most - len(self.ids))
+        self.shortened = self._limit if shortened else self.shortened
         return token
-
-    def _left(self) -> tuple[int, Finish]:
-        """How many tokens the answer may still have, and what limits them."""
-        ways: list[tuple[int, Finish]] = [
-            (self.request.max_tokens + len(self.request.ids) - len(self.ids), "length"),
-            (self.context + 1 - len(self.ids), "context"),
-        ]
-        return min(ways, key=lambda way: way[0])
 
     def _cut_off(self) -> list[Event]:
         """The text before the second copy, and ``eos`` instead of the rest."""
         cut = self.guard.cut if self.guard is not None else None
         assert cut is not None, "only a loop is cut off"
         sure = self._held[: cut - self._given]
-        said = self._said + "".join(event.text for event in sure)
+        said = self._said + _length(sure)
         stream = TextStream(self.tokenizer, self.request.stop)
         begin = len(self.request.ids)
         whole = "".join(map(stream.push, self.ids[begin : begin + cut])) + stream.finish(cut=True)
-        return [*sure, Event(self.row, whole[len(said) :], self.eos, "loop")]
+        return [*sure, Event(self.row, whole[said:], self.eos, "loop")]
 
     def _finish(self, token: int) -> Finish | None:
         if token in self.ends:
@@ -375,18 +369,21 @@ class RequestRow:
         elif self.guard is not None:
             self.guard.push(token)
             self._read_at_cut = self.stream.read
-        left, limit = self._left()
-        ended = limit if left <= 0 else None
+        ended = self._limit if len(self.ids) >= self._most else None
         looped = self.guard is not None and self.guard.cut is not None
         return "loop" if looped and (goes_on or ended) else ended
 
     def _finish_formed(self, form: FormState, token: int) -> Finish | None:
         if self.guard is not None and self.guard.cut is None:
             self.guard.push(token)
-        left, limit = self._left()
         if form.finished:
             return self.shortened or "eos"
-        return (self.shortened or limit) if left <= 0 else None
+        return (self.shortened or self._limit) if len(self.ids) >= self._most else None
+
+
+def _length(events: Sequence[Event]) -> int:
+    """Of their texts together."""
+    return sum([len(event.text) for event in events])
 
 
 def generate(
@@ -419,13 +416,11 @@ def _events(backend: Backend[CheckState], rows: Sequence[RequestRow], *, hidden:
     wanted = max(len(request.ids) + request.max_tokens for request in requests)
     state, logits = backend.begin([request.ids for request in requests], min(wanted, backend.context))
     while True:
-        tokens = np.full(len(rows), PADDED_ROW, dtype=np.int64)
         states = backend.hidden(state) if hidden else None
         for row in rows:
             if row.running:
                 yield from row.advance(logits[row.row], None if states is None else states[row.row])
-                if row.running:
-                    tokens[row.row] = row.ids[-1]
-        if (tokens == PADDED_ROW).all():
+        tokens = [row.ids[-1] if row.running else PADDED_ROW for row in rows]
+        if tokens.count(PADDED_ROW) == len(tokens):
             return
-        logits = backend.step(state, tokens)
+        logits = backend.step(state, np.array(tokens, np.int64))

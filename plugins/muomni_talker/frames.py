@@ -87,7 +87,7 @@ class FrameBatch(Lockstep[FrameRow, NDArray[Any]]):
         """A row for a new sentence."""
         row = FrameRow(self._engine.begin(), self._engine.codes.codebooks, sampler)
         with self._turn:
-            self._rows.append(row)
+            self._rows = [*self._rows, row]
         return row
 
     def leave(self, row: FrameRow) -> None:
@@ -110,14 +110,13 @@ class FrameBatch(Lockstep[FrameRow, NDArray[Any]]):
             row.error = error
 
     def _ready(self) -> list[FrameRow]:
-        """The rows of the next step."""
-        with self._turn:
-            ready = [row for row in self._rows if row.plans and len(row.events) < AHEAD and not row.over]
-        return sorted(ready, key=lambda row: len(row.events))[: self._most]
+        """The rows of the next step. The list of rows is never changed, only replaced, so it needs no lock here."""
+        ready = [row for row in self._rows if row.plans and len(row.events) < AHEAD and not row.over]
+        return ready if len(ready) <= self._most else sorted(ready, key=lambda row: len(row.events))[: self._most]
 
     def _step(self) -> None:
         rows = self._stepped = self._ready()
-        before, plan = np.stack([row.before for row in rows]), np.stack([row.plans[0] for row in rows])
+        before, plan = np.array([row.before for row in rows]), np.array([row.plans[0] for row in rows])
         states = self._engine.step(before, plan, [row.memory for row in rows])
         drawn = self._engine.draw(states, [row.sampler for row in rows])
         for row, codes in zip(rows, drawn, strict=True):

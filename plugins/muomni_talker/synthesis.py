@@ -10,7 +10,7 @@ Shapes: S symbols, U slots, T frames, W width of features, D width of frames, Dh
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any
@@ -169,12 +169,15 @@ class Sentence:
         ids, kept = np.array(self._ids[first:last]), slice(done - first, final - first)
         features, expected = self._engine.read(ids, self._voice, hidden_states, kept)
         self._features = np.concatenate([self._features, features])
+        slots: list[tuple[int, int, int]] = []
+        before = len(self._pointer)
         for place, lasting in enumerate(expected.tolist(), start=done):
-            self._begins.append(len(self._pointer))
+            self._begins.append(before + len(slots))
             self._clock += lasting / self._speed  # so that rounding errors carry over to the next symbols
-            self._extend(place, round(self._clock) - len(self._pointer))
+            slots += _slots(place, round(self._clock) - self._begins[-1])
         if ended:  # pad the last frame with silence
-            self._extend(final - 1, -len(self._pointer) % self._engine.config.subframes)
+            slots += _slots(final - 1, -(before + len(slots)) % self._engine.config.subframes)
+        self._pointer = np.concatenate([self._pointer, np.array(slots, np.int64).reshape(-1, 3)])
 
     def timed(self, *, ended: bool) -> Iterator[tuple[FrontendChunk, int, int]]:
         """The chunks whose frames are decoded, with the slots where their first letter begins and their last one ends;
@@ -187,11 +190,6 @@ class Sentence:
                 return
             self._untimed.popleft()
             yield chunk, self._begins[first], self._begins[after]
-
-    def _extend(self, place: int, count: int) -> None:
-        """Append ``count`` slots of the symbol ``place``."""
-        slots = np.stack([np.full(count, place), np.arange(count), np.arange(count)[::-1]], axis=1)
-        self._pointer = np.concatenate([self._pointer, slots])
 
     def _plan(self, ended: bool) -> NDArray[Any]:
         """The plan of the frames that became final."""
@@ -233,12 +231,53 @@ class Sentence:
             )
 
 
+def _slots(place: int, count: int) -> list[tuple[int, int, int]]:
+    """Symbol, elapsed and left of ``count`` slots of the symbol ``place``."""
+    return [(place, elapsed, count - 1 - elapsed) for elapsed in range(count)]
+
+
 @dataclass(frozen=True, slots=True)
 class PlacedRow:
     """The memory of a sentence whose cache is written in place, in a call of ``graph`` for several rows."""
 
     graph: RowsGraph
     row: Any
+
+
+class Heads:
+    """The heads of the codebooks for B rows, with arrays of their own where the graphs can be bound, which costs a
+    fraction of a call with new ones. For one thread at a time."""
+
+    def __init__(self, graphs: Mapping[str, GraphFn], codes: CodeShape, states: NDArray[Any]) -> None:
+        self._states, self._shape = np.zeros_like(states, order="C"), (len(states), codes.codebooks)
+        self._heads = [self._head(graphs[f"head{q}"], q, codes.size) for q in range(codes.codebooks)]
+
+    def _head(self, graph: GraphFn, number: int, size: int) -> Callable[[NDArray[Any]], NDArray[Any]]:
+        """(B,Q) codes, of which those before ``number`` count -> (B,K) logits."""
+        given = np.zeros((len(self._states), number), np.int64)
+        feeds = {"states": self._states, **({"codes": given} if number else {})}
+        logits = np.zeros((len(self._states), size), np.float32)
+        bind = getattr(graph, "bind", None)  # of a muomni_cli.contract.bundle.BindableGraphFn
+        bound = None if bind is None else bind({**feeds, "logits": logits})
+
+        def call(codes: NDArray[Any]) -> NDArray[Any]:
+            given[:] = codes[:, :number]
+            if bound is None:
+                return graph(feeds)["logits"]
+            bound()
+            return logits
+
+        return call
+
+    def draw(self, states: NDArray[Any], samplers: Sequence[Sampler]) -> NDArray[Any]:
+        """As of :meth:`TalkerRunner.draw`."""
+        self._states[:] = states
+        codes = np.zeros(self._shape, np.int64)
+        for q, head in enumerate(self._heads):
+            logits = head(codes)
+            for row, sampler in enumerate(samplers):
+                codes[row, q] = sampler(logits[row])
+        return codes
 
 
 def _noted(logits: list[bytes], row: NDArray[Any]) -> int:
@@ -261,6 +300,7 @@ class TalkerRunner(Engine):
         self.config, self.codes, self.voices, self.thinker_width = config, codes, tuple(voices), thinker_width
         self.causal = "step" in graphs
         self._graphs = graphs
+        self._heads: dict[int, list[Heads]] = {}  # that no thread uses, by number of rows
 
     def read(
         self, ids: NDArray[Any], voice: int, hidden_states: NDArray[Any], kept: slice
@@ -306,11 +346,13 @@ class TalkerRunner(Engine):
         return states
 
     def draw(self, states: NDArray[Any], samplers: Sequence[Sampler]) -> NDArray[Any]:
-        codes = np.zeros((len(states), self.codes.codebooks), np.int64)
-        for q in range(self.codes.codebooks):
-            given = {"codes": codes[:, :q]} if q else {}
-            logits = self._graphs[f"head{q}"]({"states": states, **given})["logits"]
-            codes[:, q] = [sampler(row) for sampler, row in zip(samplers, logits, strict=True)]
+        idle = self._heads.setdefault(len(states), [])  # several threads may draw
+        try:
+            heads = idle.pop()
+        except IndexError:
+            heads = Heads(self._graphs, self.codes, states)
+        codes = heads.draw(states, samplers)
+        idle.append(heads)
         return codes
 
     @cached_property

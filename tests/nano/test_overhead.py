@@ -5,7 +5,7 @@ from __future__ import annotations
 from muomni_cli.bench.overhead import measure_overhead
 from muomni_cli.bench.workload import Workload
 
-MOST = 3.0  # the whole over its graphs; 1.2 to 1.3 on a machine that is shared
+MOST = 2.0  # the whole over its graphs; 1.1 to 1.3 on a machine that is shared
 
 
 def test_a_token_and_a_code_frame_are_mostly_graphs() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ pytest.importorskip("onnxscript", reason="needs onnxscript")
 pytest.importorskip("muomni_onnx.graphs", reason="needs the exporter")
 
 from muomni_cli.api import TextChunk, VoiceSettings
+from muomni_cli.generation.loop import Sampling, draw
+from muomni_onnx.sessions import GraphSession
 from muomni_talker.graphs import graphs
 from muomni_talker.model import TalkerBase, build, build_parallel
 from muomni_talker.plugin import CursorConfig, ParallelConfig
@@ -75,6 +78,25 @@ def test_a_text_is_spoken_in_the_same_codes(pair: tuple[TalkerBase, Opened]) -> 
         assert np.array_equal(*codes)
     assert len(logits[0]) >= 2 * 300
     np.testing.assert_allclose(logits[0], logits[1], atol=1e-4, rtol=1e-4)
+
+
+def test_bound_heads_draw_what_calls_with_new_arrays_draw(pair: tuple[TalkerBase, Opened]) -> None:
+    module, sessions = pair
+
+    def runner(graphs: Any) -> TalkerRunner:
+        return TalkerRunner(module.config, graphs, CODES, VOICES, HEARD)
+
+    def drawn(one: TalkerRunner) -> list[NDArray[Any]]:
+        rng = np.random.default_rng(0)
+        samplers = [partial(draw, sampling=Sampling(top_k=9), rng=np.random.default_rng(row)) for row in range(3)]
+        states = rng.standard_normal((6, 3, module.config.d_model), np.float32)
+        return [
+            one.draw(state[:count], samplers[:count]) for state, count in zip(states, (3, 1, 3, 2, 1, 3), strict=True)
+        ]
+
+    unbound = {name: partial(GraphSession.__call__, session) for name, session in sessions.items()}
+    for ours, theirs in zip(drawn(runner(sessions)), drawn(runner(unbound)), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
 
 
 def test_a_changed_weight_is_noticed(pair: tuple[TalkerBase, Opened]) -> None:
