@@ -124,6 +124,7 @@ def make_preferences(
     known = dict(_read_samples(folder / SAMPLES))
     judged, left_out = list(_judged(chosen, others)), 0
     spoken = 0
+    progress(f"{len(judged):,} texts, {settings.samples} times each; stopped at any time, the same command goes on")
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / ABOUT, _about(settings, speaker))
     with (folder / SAMPLES).open("a", encoding="utf-8") as file:
