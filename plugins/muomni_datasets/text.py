@@ -25,6 +25,7 @@ PIECE = 1 << 20  # maximum characters of a piece of a document, and bytes of a p
 HEAD = 300  # characters of a document that ``holdout`` is matched against
 LONGEST = 1 << 26  # maximum bytes of a line of JSON, which cannot be read in pieces
 JSON_LINES = (".jsonl", ".ndjson")
+ARRAY = re.compile(r"\s*\[\s*(\{|$)")  # how the first line of an array of objects begins
 # Files and folders that systems leave, in lower case.
 OF_SYSTEMS = {"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "@eadir", "$recycle.bin", "icon\r", "lost+found"}
 OF_SYSTEMS |= {"system volume information", "__pycache__"}
@@ -326,7 +327,7 @@ def records(files: Files, path: Path) -> Iterator[tuple[int, Any]]:
     for number, line in files.lines(path, LONGEST):
         if not line or line.isspace():
             continue
-        if first and line.lstrip().startswith("["):
+        if first and ARRAY.match(line):
             files.note(path, "is one JSON array, which has to be an object a line: jq -c '.[]' ARRAY > LINES")
             return
         first = False

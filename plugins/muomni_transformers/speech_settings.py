@@ -14,6 +14,7 @@ from muomni_transformers.mels import OF_SPEECHT5, OF_VOCOS
 from muomni_transformers.settings import CheckpointConfig
 
 Few = Annotated[tuple[Depth, ...], Field(min_length=1, max_length=16)]
+Bandwidth = Annotated[float, Field(gt=0, le=1000)]
 OF_THE_MEL = ("sample_rate", "hop", "n_mels")  # what the network of a vocoder is made for
 
 
@@ -174,11 +175,11 @@ class EncodecConfig(SeanetConfig):
         "dilation_growth", "compress", "shortcut", "d_model", "lstm_layers", "codebook_size", "padding", "bandwidths",
     )  # fmt: skip
 
-    bandwidth: float = Field(
-        6.0, gt=0, le=1000, description="kbit/s of the codes, which decide how many of the checkpoint's codebooks are "
+    bandwidth: Bandwidth = Field(
+        6.0, description="kbit/s of the codes, which decide how many of the checkpoint's codebooks are "
         "used; one of bandwidths"
     )  # fmt: skip
-    bandwidths: Annotated[tuple[float, ...], Field(min_length=1, max_length=64)] = Field(
+    bandwidths: Annotated[tuple[Bandwidth, ...], Field(min_length=1, max_length=64)] = Field(
         (1.5, 3.0, 6.0, 12.0, 24.0), description="bandwidths in kbit/s that the checkpoint was trained for"
     )
     d_model: Width = Field(128, description="width of the latents and of the code vectors")
