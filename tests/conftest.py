@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,11 @@ if TYPE_CHECKING:
     from tests.installing import Site
     from tests.tiny_model import Whole
 
+
+# Started by nohup or in the background of a script, a process ignores these, and so do the commands that tests stop.
+for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT) if os.name == "posix" else ():
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 
 # The same examples in every run: what fails is then the change, and not chance. tests/faults draws others by seed.
 settings.register_profile("repeatable", derandomize=True)
