@@ -21,7 +21,7 @@ import torch
 from muomni_cli.core.errors import RequestError
 from muomni_cli.core.files import write_json
 from muomni_cli.data.sources import example_items, open_sources
-from muomni_cli.recipe import load_recipe
+from muomni_cli.recipe.load import load_recipe
 from muomni_cli.speech.asr import OTHERS, Recognizer
 from muomni_cli.speech.wer import WordErrors, word_errors
 from muomni_cli.voice.preferences import Speaker

@@ -19,7 +19,8 @@ from muomni_cli import api, testing
 from muomni_cli.commands.cli import build_cli
 from muomni_cli.conformance.runner import HOMES, checks_of
 from muomni_cli.contract import bundle, codecs, declarations, engine, models, speech
-from muomni_cli.recipe.settings import ChatSettings, DataSettings, TrainSettings
+from muomni_cli.recipe.settings import ChatSettings, DataSettings
+from muomni_cli.recipe.train_settings import TrainSettings
 from muomni_cli.registry.hookspecs import API_VERSION, DECLARES, HookSpecs
 from muomni_cli.registry.registry import describe_settings, get_registry
 

@@ -17,9 +17,10 @@ from torch import nn
 from muomni_cli import app
 from muomni_cli.api import CodeShape, EncoderPart
 from muomni_cli.omni import OmniModel
+from muomni_cli.registry.entries import open_entry, part_entry
 from muomni_cli.registry.registry import get_registry, resolve
 from muomni_cli.runs.checkpoint import build_part, model_tensors, write_checkpoint
-from muomni_cli.runs.run import RunFolder, open_entry, part_entry
+from muomni_cli.runs.run import RunFolder
 
 BLOCKS = {"n_layers": 1, "n_heads": 2, "d_ff": 32}
 THINKER = {"d_model": 32, **BLOCKS, "ctx_len": 192}

@@ -23,8 +23,8 @@ from muomni_cli.nn.llama_config import config_of
 from muomni_cli.nn.llama_weights import exported_tensors, names_of, sections_of
 from muomni_cli.nn.rope_scaling import RopeScaling, rotary_frequencies
 from muomni_cli.nn.text_parity import ALLOWED, Agreement, compare_text_models
+from muomni_cli.registry.entries import open_entry
 from muomni_cli.runs.checkpoint import build_aside
-from muomni_cli.runs.run import open_entry
 from muomni_gguf.tokenizer import add_tokenizer
 
 FILE = "model.gguf"

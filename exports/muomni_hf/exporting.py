@@ -19,7 +19,7 @@ from muomni_cli.data.prompt import chat_ids, end_ids
 from muomni_cli.nn.llama_config import config_of
 from muomni_cli.nn.llama_weights import exported_tensors
 from muomni_cli.nn.text_parity import ALLOWED, Agreement, compare_text_models
-from muomni_cli.runs.run import open_entry
+from muomni_cli.registry.entries import open_entry
 from muomni_hf.tokenizer_files import write_tokenizer
 
 TALK = [Message("user", "Who laid the egg?"), Message("assistant", "The hen did."), Message("user", "And then?")]

@@ -16,12 +16,13 @@ from muomni_cli.core.errors import RequestError
 from muomni_cli.core.files import new_folder, write_bytes, write_sealed_json
 from muomni_cli.nn.llama_config import read_config
 from muomni_cli.nn.llama_weights import load_folder
-from muomni_cli.recipe import resolved_toml
 from muomni_cli.recipe.model import PartSpec, Recipe
 from muomni_cli.recipe.settings import ChatSettings
+from muomni_cli.recipe.write import resolved_toml
+from muomni_cli.registry.entries import first_problem, part_entry
 from muomni_cli.registry.registry import get_registry, resolve
 from muomni_cli.runs.checkpoint import build_aside, model_tensors, write_checkpoint
-from muomni_cli.runs.run import LAST, RunFolder, first_problem, make_lock, part_entry
+from muomni_cli.runs.run import LAST, RunFolder, make_lock
 
 GENERATION = "generation_config.json"
 LONG = 8192  # tokens of context whose cache is worth a word

@@ -35,7 +35,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from muomni_cli.api import RequestError
 from muomni_cli.core.checksums import require_whole, sha256
 from muomni_cli.core.files import parse_json, read_bytes, write_sealed_json
-from muomni_cli.runs.run import first_problem
+from muomni_cli.registry.entries import first_problem
 
 FORMAT = 1
 MANIFEST = "muomni.json"

@@ -21,8 +21,8 @@ from torch.onnx._internal.exporter import _registration
 
 from muomni_cli.api import EncoderPart, Graph, GraphInput, MuomniError, Part, RequestError, Tokenizer
 from muomni_cli.nn.onnx_stack import FunctionGraph
+from muomni_cli.registry.entries import open_entry
 from muomni_cli.registry.registry import RegisteredPart, resolve
-from muomni_cli.runs.run import open_entry
 
 OPSET = 23  # the first with Attention, RotaryEmbedding and RMSNormalization
 

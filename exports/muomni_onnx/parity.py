@@ -18,7 +18,7 @@ from muomni_cli.contract.codecs import WaveCodec
 from muomni_cli.generation.torch_backend import TorchBackend
 from muomni_cli.models.locate import makes_samples
 from muomni_cli.models.torch_engine import TorchCodec, TorchVocoder
-from muomni_cli.runs.run import open_entry
+from muomni_cli.registry.entries import open_entry
 from muomni_cli.voice.synthesis import Chain, codes_to_audio
 from muomni_onnx import golden
 from muomni_onnx.golden import Distance, absolute, forgiving, of_its_size

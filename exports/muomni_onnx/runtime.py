@@ -16,8 +16,9 @@ from muomni_cli.api import EncoderPart, PartConfig, RequestError, Tokenizer
 from muomni_cli.contract.engine import Engine, GraphCall
 from muomni_cli.contract.models import Predictor, Transcriber
 from muomni_cli.contract.speech import CodecRunner, SpeechGenerator, VocoderRunner
+from muomni_cli.registry.entries import is_named, open_entry, run_arguments, use_of
 from muomni_cli.registry.registry import resolve
-from muomni_cli.runs.run import VOICES, is_named, open_entry, run_arguments, use_of
+from muomni_cli.runs.run import VOICES
 from muomni_onnx.alignment import alignment_of
 from muomni_onnx.backend import OnnxBackend, empty_state
 from muomni_onnx.bundle import MANIFEST, BundleManifest, open_bundle

@@ -13,16 +13,18 @@ import torch
 
 from muomni_cli.api import EncoderPart, Graph, RequestError, VocoderPart
 from muomni_cli.core.files import RUNS
-from muomni_cli.models.engines import ANY_TRAINED, OMNI
+from muomni_cli.models.engines import ANY_TRAINED
 from muomni_cli.models.locate import makes_samples, resolve_model
 from muomni_cli.models.run_engine import RunEngine, untrained_vocoder
 from muomni_cli.models.torch_engine import TorchEngine
 from muomni_cli.models.untrained_engine import SPEECH, recipe_engine, tokenizer_for
-from muomni_cli.recipe import load_recipe
+from muomni_cli.recipe.load import load_recipe
+from muomni_cli.recipe.stages import OMNI
 from muomni_cli.recipe.write import fingerprint, sources_of
+from muomni_cli.registry.entries import differences, open_entry, part_entry
 from muomni_cli.registry.registry import resolve
 from muomni_cli.runs.checkpoint import build_part, load_part
-from muomni_cli.runs.run import RunFolder, differences, open_entry, part_entry, read_header, read_lock
+from muomni_cli.runs.run import RunFolder, read_header, read_lock
 from muomni_onnx.graphs import THINKER, Exported, Model, exported, head_of, projection
 
 

@@ -18,7 +18,7 @@ from muomni_cli.contract.engine import Engine
 from muomni_cli.contract.speech import TextChunk, VoiceSettings
 from muomni_cli.core.errors import RequestError
 from muomni_cli.generation.loop import Sampling, draw
-from muomni_cli.runs.run import build_arguments
+from muomni_cli.registry.entries import build_arguments
 
 HEADINGS = ("MEASURED", "US", "IN GRAPHS", "ABOVE", "RATIO")
 SPOKEN = SENTENCES[10:14]

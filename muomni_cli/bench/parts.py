@@ -19,7 +19,7 @@ from muomni_cli.contract.training import Batch, Loss, Sample
 from muomni_cli.core.errors import RequestError
 from muomni_cli.generation.torch_backend import TorchBackend
 from muomni_cli.nn.device import choose_device, set_threads
-from muomni_cli.recipe import Recipe
+from muomni_cli.recipe.model import Recipe
 from muomni_cli.registry.registry import resolve
 from muomni_cli.training.mfu import peak_flops
 from muomni_cli.training.objectives import summed_loss, to_batch

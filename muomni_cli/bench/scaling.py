@@ -15,7 +15,8 @@ from muomni_cli.bench.report import BenchRow, Scaling, Timed, take_turns
 from muomni_cli.bench.workload import Workload
 from muomni_cli.core.errors import RequestError
 from muomni_cli.nn.device import set_threads
-from muomni_cli.recipe import Recipe, load_recipe
+from muomni_cli.recipe.load import load_recipe
+from muomni_cli.recipe.model import Recipe
 from muomni_cli.training.distributed.choice import strategy_for
 from muomni_cli.training.distributed.group import ProcessGroup, join_group
 from muomni_cli.training.distributed.strategy import Strategy

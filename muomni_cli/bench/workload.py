@@ -16,9 +16,10 @@ from muomni_cli.contract.engine import Engine
 from muomni_cli.core.errors import RequestError
 from muomni_cli.generation import Backend, Request, Sampling, generate
 from muomni_cli.models.locate import model_named
-from muomni_cli.recipe import Recipe, load_recipe
+from muomni_cli.recipe.load import load_recipe
+from muomni_cli.recipe.model import Recipe
+from muomni_cli.registry.entries import build_arguments, open_entry
 from muomni_cli.registry.registry import resolve
-from muomni_cli.runs.run import build_arguments, open_entry
 
 if TYPE_CHECKING:
     from muomni_cli.models.untrained_engine import UntrainedEngine

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from muomni_cli.bench.report import BenchRow, Comparison
     from muomni_cli.bench.workload import Workload
-    from muomni_cli.recipe import Recipe
+    from muomni_cli.recipe.model import Recipe
 
 RECIPE = "omni"  # the default
 app = typer.Typer(
@@ -142,7 +142,7 @@ def encode(
         _report(measure_encoding(model, vs or [], work, progress=say), json)
         return
     from muomni_cli.bench.parts import compare_encoders
-    from muomni_cli.recipe import load_recipe
+    from muomni_cli.recipe.load import load_recipe
 
     loaded = load_recipe(recipe or RECIPE, overrides or [])
     _report(compare_encoders(loaded, work, versus=vs_transformers, progress=say), json)

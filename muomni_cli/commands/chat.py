@@ -36,6 +36,7 @@ from muomni_cli.core.errors import RequestError
 if TYPE_CHECKING:
     from muomni_cli.data.media import Modality
     from muomni_cli.inference.model import Model
+    from muomni_cli.voice.audio_out import AudioOutput
 
 
 def chat(
@@ -72,7 +73,7 @@ def chat(
     threads: ThreadsOption = None,
 ) -> None:
     """Chat with a trained model about text, images and audio."""
-    from muomni_cli.commands.chat_output import SpeechOutput, answer_one_shot, history, read_line
+    from muomni_cli.commands.chat_output import answer_one_shot, history, read_line
     from muomni_cli.commands.chat_session import TerminalSession
     from muomni_cli.core.console import say
     from muomni_cli.data.media import Modality, attachments
@@ -81,7 +82,6 @@ def chat(
     from muomni_cli.inference.settings import ChatOptions, settings_of
     from muomni_cli.models.engines import CAN_CHAT, open_engine, responding
     from muomni_cli.models.locate import SPEECH
-    from muomni_cli.voice.audio_out import AudioOutput
 
     words = media_words(image, audio, attach)
     later = prompt is None and bool(words)  # an encoder that answers by itself needs no text: stdin is not read for it
@@ -99,7 +99,7 @@ def chat(
         loop_guard=loop_guard,
         form=form_option(choices, json_schema, regex, grammar),
     )
-    output_to = AudioOutput.beside_text(speak, play)
+    output_to = _audio_output(speak, play)
     abilities = {word.partition("=")[0] for word in words} | ({SPEECH} if output_to else set())
     with Model(open_engine(model, CAN_CHAT, abilities, device=device, threads=threads)) as opened:
         if (responder := responding(opened.engine)) is not None:
@@ -112,6 +112,8 @@ def chat(
         settings = settings_of(opened.engine, options)
         speech_output = None
         if output_to:
+            from muomni_cli.voice.audio_out import SpeechOutput
+
             spoken = opened.voice(vocoder)
             speech_output = SpeechOutput(spoken, spoken.voice_settings(voice), output_to)
             say(f"speaking with {spoken.label} and {spoken.vocoder_name}")
@@ -123,6 +125,15 @@ def chat(
             return
         with history():
             TerminalSession(speaker, settings, media, stats=stats, speech_output=speech_output).run(read_line)
+
+
+def _audio_output(speak: Path | None, play: bool) -> AudioOutput | None:
+    """Where answers are spoken; None: nowhere, which needs nothing imported that writes and plays sounds."""
+    if speak is None and not play:
+        return None
+    from muomni_cli.voice.audio_out import AudioOutput
+
+    return AudioOutput.beside_text(speak, play)
 
 
 def _answer_by_encoder(model: Model, modality: Modality, text: str, words: Sequence[str], *, json: bool) -> None:

@@ -5,23 +5,19 @@ from __future__ import annotations
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass, field, replace
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 from muomni_cli.commands.options import as_unicode
 from muomni_cli.contract.data import Media
-from muomni_cli.contract.speech import TextChunk, VoiceSettings
+from muomni_cli.contract.speech import TextChunk
 from muomni_cli.core.console import print_json, say, terminal_safe
 from muomni_cli.core.files import config_folder
 from muomni_cli.inference.chat_model import Answer, ChatModel
 from muomni_cli.inference.settings import GenerationSettings, describe
-from muomni_cli.voice.audio_out import AudioOutput, stats_line
-from muomni_cli.voice.synthesis import SpeechSampling, SpeechStats
 
 if TYPE_CHECKING:
-    from muomni_cli.voice.audio_out import Write
-    from muomni_cli.voice.synthesis import Voice
+    from muomni_cli.voice.audio_out import SpeechOutput
 
 REPEATED = "(the answer was stopped before it repeated itself; --no-loop-guard disables this)"  # by the loop guard
 
@@ -79,49 +75,6 @@ def read_prompt(argument: str | None) -> str | None:
     if argument is None and sys.stdin.isatty():
         return None
     return sys.stdin.buffer.read().decode("utf-8", "replace").rstrip("\r\n")
-
-
-@dataclass(slots=True)
-class SpeechOutput:
-    """Speaks answers, one after the other: a file gets all answers of a :meth:`session`, the loudspeaker each as it
-    comes."""
-
-    voice: Voice
-    voice_settings: VoiceSettings
-    audio_output: AudioOutput
-    _file: Write | None = field(default=None, init=False)
-
-    @contextmanager
-    def session(self) -> Iterator[None]:
-        """Writes the file, which is complete when the context ends."""
-        if self.audio_output.output is None:
-            yield
-            return
-        with replace(self.audio_output, play=False).open(self.voice.sample_rate) as self._file:
-            yield
-        self._file = None
-        say(f"wrote {self.audio_output.output}")
-
-    def speak(self, pieces: Iterable[TextChunk], *, seed: int, stats: bool) -> None:
-        """Speak ``pieces`` as they arrive. All pieces are consumed, even those that cannot be spoken."""
-        text = iter(pieces)
-        speech = SpeechStats(self.voice.sample_rate)
-        samples = self.voice.say(text, self.voice_settings, SpeechSampling(seed), speech)
-        ways = [self._file] if self._file is not None else []
-        with ExitStack() as stack:
-            if self.audio_output.play:
-                loudspeaker = replace(self.audio_output, output=None)
-                ways.append(stack.enter_context(loudspeaker.open(self.voice.sample_rate)))
-            for piece in samples:
-                for way in ways:
-                    way(piece)
-        deque(text, maxlen=0)
-        if not speech.samples:
-            say("(nothing of this answer can be spoken)")
-        elif stats:
-            say(f"({stats_line(speech)})")
-        for loss in speech.losses:
-            say(f"({loss})")
 
 
 def deliver(

@@ -7,8 +7,9 @@ from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from muomni_cli.commands.chat_output import REPEATED, SpeechOutput, deliver, token_stats, write_answer
+from muomni_cli.commands.chat_output import REPEATED, deliver, token_stats, write_answer
 from muomni_cli.contract.data import Media, Message
 from muomni_cli.core.console import print_error, say
 from muomni_cli.core.errors import MuomniError, RequestError
@@ -19,6 +20,9 @@ from muomni_cli.inference.chat_model import Answer, ChatModel
 from muomni_cli.inference.history import ChatHistory, MediaHistory
 from muomni_cli.inference.settings import GenerationSettings, describe, set_by_name
 from muomni_cli.registry.registry import nearest
+
+if TYPE_CHECKING:
+    from muomni_cli.voice.audio_out import SpeechOutput
 
 HELP = """\
 /attach NAME=FILE attach a file to the next message; also /image FILE, /audio FILE, /NAME FILE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import importlib
 import os
 import re
 import sys
@@ -10,19 +11,11 @@ import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import copy
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from typer.models import CommandInfo, TyperInfo
 
-from muomni_cli.commands import bench, cache, data, models, plugins, recipes
-from muomni_cli.commands.chat import chat
-from muomni_cli.commands.doctor import doctor
-from muomni_cli.commands.eval import evaluate
-from muomni_cli.commands.speech import listen, tts
-from muomni_cli.commands.sweep import sweep
-from muomni_cli.commands.trace import trace
-from muomni_cli.commands.train import train
 from muomni_cli.core.console import (
     TEXT_COMMANDS,
     meant_command,
@@ -37,6 +30,27 @@ from muomni_cli.core.errors import MuomniError, __version__, absence, missing_pa
 from muomni_cli.core.stopping import asked
 from muomni_cli.registry.loading import Plugin, add_file, describe
 from muomni_cli.registry.registry import BUILT_IN, get_registry
+
+COMMANDS = {
+    "train": "train:train",
+    "chat": "chat:chat",
+    "listen": "speech:listen",
+    "tts": "speech:tts",
+    "eval": "eval:evaluate",
+    "sweep": "sweep:sweep",
+    "trace": "trace:trace",
+    "doctor": "doctor:doctor",
+}
+GROUPS = {
+    "runs": "models:runs_app",
+    "models": "models:app",
+    "bench": "bench:app",
+    "recipes": "recipes:app",
+    "data": "data:app",
+    "cache": "cache:app",
+    "plugins": "plugins:app",
+}
+"""Commands and groups of commands, by the module in this package and the name there."""
 
 LISTING = frozenset({"-h", "--help", "-V", "--version"})  # words that show what commands there are, or none of them
 
@@ -140,7 +154,8 @@ def _take_plugins(words: list[str]) -> None:
 
 
 def _run(words: list[str]) -> int:
-    cli = build_cli(get_registry().plugins)
+    called = words[0] if words and words[0] in COMMANDS.keys() | GROUPS.keys() else None
+    cli = build_cli(get_registry().plugins, called)
     names = [_name(one) for one in cli.registered_commands] + [_name(one) for one in cli.registered_groups]
     words = translated(words, names)
     _keep_called(cli, words)
@@ -154,19 +169,19 @@ def _run(words: list[str]) -> int:
     return result if isinstance(result, int) else 0
 
 
-def build_cli(installed: Iterable[Plugin]) -> typer.Typer:
-    """The Typer app with all commands, built-in ones first; warns on stderr about broken and slow plugins."""
+def build_cli(installed: Iterable[Plugin], called: str | None = None) -> typer.Typer:
+    """The Typer app with all commands, built-in ones first; warns on stderr about broken and slow plugins. ``called``:
+    of muomni's own commands and groups only this one, so that it imports no other."""
     cli = typer.Typer(
         rich_markup_mode=None, pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]}
     )
     cli.callback(invoke_without_command=True)(_root)
-    commands: dict[str, Callable[..., None]] = {"train": train, "chat": chat, "listen": listen, "tts": tts}
-    commands |= {"eval": evaluate, "sweep": sweep, "trace": trace, "doctor": doctor}
-    for name, command in commands.items():
-        cli.command(name)(command)
-    groups = {"runs": models.runs_app, "models": models.app, "bench": bench.app, "recipes": recipes.app}
-    for name, group in (groups | {"data": data.app, "cache": cache.app, "plugins": plugins.app}).items():
-        cli.add_typer(group, name=name)
+    for name, place in COMMANDS.items():
+        if called in (None, name):
+            cli.command(name)(_imported(place))
+    for name, place in GROUPS.items():
+        if called in (None, name):
+            cli.add_typer(_imported(place), name=name)
     plugins_there = list(installed)
     _add_commands(cli, [(plugin, theirs) for plugin in plugins_there if (theirs := plugin.commands()) is not None])
     for plugin in plugins_there:
@@ -175,6 +190,12 @@ def build_cli(installed: Iterable[Plugin]) -> typer.Typer:
         elif plugin.warning:
             say(f"warning: plugin {plugin.info.name} ({plugin.info.origin}) {plugin.warning}")
     return cli
+
+
+def _imported(place: str) -> Any:
+    """What ``module:name`` means in this package."""
+    module, _, name = place.partition(":")
+    return getattr(importlib.import_module(f"muomni_cli.commands.{module}"), name)
 
 
 def _add_commands(cli: typer.Typer, offered: Sequence[tuple[Plugin, typer.Typer]]) -> None:
@@ -191,7 +212,7 @@ def _add_commands(cli: typer.Typer, offered: Sequence[tuple[Plugin, typer.Typer]
             named.append((plugin, one, _name(one)))
     for name, theirs in joining.items():
         groups[name].typer_instance = _joined(groups[name], theirs)
-    own = {_name(one) for one in _commands_of(cli)}
+    own = {_name(one) for one in _commands_of(cli)} | COMMANDS.keys() | GROUPS.keys()
     own |= {name for plugin, _, name in named if plugin.info.origin == BUILT_IN}
     counts = Counter(name for *_, name in named)
     for plugin, one, name in named:

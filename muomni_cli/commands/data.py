@@ -142,7 +142,7 @@ def check(recipe: RecipeArgument, overrides: OverridesArgument = None, json: Jso
     from muomni_cli.core.files import RUNS
     from muomni_cli.data.check import check as check_data
     from muomni_cli.data.text import known_tokenizer
-    from muomni_cli.recipe import load_recipe
+    from muomni_cli.recipe.load import load_recipe
     from muomni_cli.runs.run import RunFolder
 
     loaded = load_recipe(recipe, overrides or ())
@@ -179,7 +179,7 @@ def export(
     """Export examples of a recipe's data as files: images, audio, and a list with their texts."""
     from muomni_cli.data.export import LIST, export_examples
     from muomni_cli.data.parquet_export import export_parquet
-    from muomni_cli.recipe import load_recipe
+    from muomni_cli.recipe.load import load_recipe
 
     if output is None:
         raise RequestError("no output folder", "name one: -o FOLDER")
@@ -259,7 +259,7 @@ def preferences(
     Sentences that were spoken before are kept, so an interrupted command goes on where it stopped, and a larger
     --count adds to them. Needs muomni[train,eval].
     """
-    from muomni_cli.recipe import load_recipe
+    from muomni_cli.recipe.load import load_recipe
     from muomni_cli.voice.preferences import SampleSettings, make_preferences
 
     if output is None:

@@ -14,7 +14,7 @@ from muomni_cli.core.console import print_json, print_table, say
 from muomni_cli.core.errors import MuomniError, how_to_install
 
 if TYPE_CHECKING:
-    from muomni_cli.recipe import RecipeReport
+    from muomni_cli.recipe.actions import RecipeReport
 
 app = typer.Typer(no_args_is_help=True, help="List, show, copy, check and compare recipes.")
 
@@ -22,7 +22,7 @@ app = typer.Typer(no_args_is_help=True, help="List, show, copy, check and compar
 @app.command(name="list")
 def list_recipes(json: JsonOption = False) -> None:
     """List the recipes that come with muomni and with plugins."""
-    from muomni_cli.recipe import shipped_recipes
+    from muomni_cli.recipe.load import shipped_recipes
 
     shipped = shipped_recipes()
     if json:
@@ -39,7 +39,9 @@ def show(
     json: JsonOption = False,
 ) -> None:
     """Print a recipe as it is in its file, or with every default filled in."""
-    from muomni_cli.recipe import as_data, load_recipe, read_recipe, resolved_toml
+    from muomni_cli.recipe.actions import read_recipe
+    from muomni_cli.recipe.load import load_recipe
+    from muomni_cli.recipe.write import as_data, resolved_toml
 
     if json:
         print_json(as_data(load_recipe(recipe, overrides or ())))
@@ -59,7 +61,7 @@ def copy(
     force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
 ) -> None:
     """Copy a recipe with its comments, as a starting point for your own."""
-    from muomni_cli.recipe import copy_recipe
+    from muomni_cli.recipe.actions import copy_recipe
 
     written = copy_recipe(recipe, words or (), force=force)
     print(written)
@@ -74,7 +76,7 @@ def check(
     json: JsonOption = False,
 ) -> None:
     """Check recipes: print every mistake with its line, or the parameters of each part. Exits with 2 on a mistake."""
-    from muomni_cli.recipe import check_recipes
+    from muomni_cli.recipe.actions import check_recipes
 
     reports = check_recipes(recipes)
     with_torch = find_spec("torch") is not None
@@ -116,8 +118,8 @@ def diff(
     json: JsonOption = False,
 ) -> None:
     """Compare two recipes key by key, with defaults filled in."""
-    from muomni_cli.recipe import diff as compare
-    from muomni_cli.recipe import load_recipe
+    from muomni_cli.recipe.actions import diff as compare
+    from muomni_cli.recipe.load import load_recipe
 
     changes = compare(load_recipe(left), load_recipe(right))
     if json:

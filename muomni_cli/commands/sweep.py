@@ -77,7 +77,7 @@ def sweep(
 def _asked(recipe: str, settings: list[str], stage: str, name: str, base: str) -> Sweep:
     """The sweep of these words, without how its trials are chosen."""
     from muomni_cli.core.files import RUNS
-    from muomni_cli.recipe import load_recipe
+    from muomni_cli.recipe.load import load_recipe
     from muomni_cli.recipe.model import stages_of_all
     from muomni_cli.runs.listing import find_run
     from muomni_cli.training.sweep import Sweep, axes_of, default_stage

@@ -18,7 +18,7 @@ from muomni_cli.core.errors import RequestError
 LAUNCHED = "MUOMNI_DEVICES"  # in the environment of processes that --devices started
 
 if TYPE_CHECKING:
-    from muomni_cli.recipe import Recipe
+    from muomni_cli.recipe.model import Recipe
     from muomni_cli.runs.run import RunFolder
     from muomni_cli.training.stages import Job
 
@@ -122,7 +122,7 @@ def _set_environment() -> None:
 def _opened(recipe: str, words: list[str], run: str, *, resume: bool) -> tuple[Recipe, RunFolder]:
     """The recipe, or that of the run to resume, and the run's folder."""
     from muomni_cli.core.files import RUNS
-    from muomni_cli.recipe import load_recipe
+    from muomni_cli.recipe.load import load_recipe
     from muomni_cli.runs.run import RunFolder
 
     asked = load_recipe(recipe, words, RUNS / run if run else None)
@@ -233,7 +233,7 @@ def of_stage(words: list[str], stage: str) -> list[str]:
     applies to every stage for ``all``. No recipe has a top-level key of these names."""
     from muomni_cli.recipe.overrides import EVERY_STAGE
     from muomni_cli.recipe.problems import usual
-    from muomni_cli.recipe.settings import TrainSettings
+    from muomni_cli.recipe.train_settings import TrainSettings
 
     own = TrainSettings.model_fields
     table = EVERY_STAGE if stage == "all" else f"train.{stage}"

@@ -12,7 +12,7 @@ from muomni_cli.core.errors import RequestError
 
 if TYPE_CHECKING:
     from muomni_cli.contract.metrics import MetricResult
-    from muomni_cli.recipe import Recipe
+    from muomni_cli.recipe.model import Recipe
     from muomni_cli.training.own_voice import VoiceRequest
 
 VOICE = "voice"  # the stage
@@ -84,7 +84,7 @@ def _evaluated(model: str, asked: Recipe, stages: Sequence[str], limit: int | No
 
     from muomni_cli.eval.run import EvalOptions, evaluate
     from muomni_cli.models.locate import model_named
-    from muomni_cli.recipe.model import SPEAKING, SPEECH
+    from muomni_cli.recipe.stages import SPEAKING, SPEECH
 
     parts = {slot: chosen for slot, chosen in asked.parts.items() if slot in SPEAKING}
     data = replace(asked.data, sources={SPEECH: asked.data.sources[SPEECH]})

@@ -32,11 +32,11 @@ from muomni_cli.data.sources import (
 )
 from muomni_cli.data.split import SPLITS, Split, hash_of, split_of
 from muomni_cli.data.text import SourceStats, batches, encode_items, size_of
-from muomni_cli.recipe.model import PAIRED, SPEAKING
+from muomni_cli.recipe.stages import PAIRED, SPEAKING
 from muomni_cli.registry.sets import get_command
 
 if TYPE_CHECKING:
-    from muomni_cli.recipe import PartSpec, Recipe
+    from muomni_cli.recipe.model import PartSpec, Recipe
 
 REMEMBERED = 1_000_000
 LABELS = 10_000

@@ -29,7 +29,7 @@ from muomni_cli.data.sources import (
 from muomni_cli.data.split import SPLITS, Split, split_of
 
 if TYPE_CHECKING:
-    from muomni_cli.recipe import PartSpec, Recipe
+    from muomni_cli.recipe.model import PartSpec, Recipe
 
 FORMAT = 5  # incremented when the cached data for the same sources and settings change
 Progress = Callable[[str], None]

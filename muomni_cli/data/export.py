@@ -19,7 +19,7 @@ from muomni_cli.data.sources import open_sources
 from muomni_cli.data.split import Split, split_of
 
 if TYPE_CHECKING:
-    from muomni_cli.recipe import Recipe
+    from muomni_cli.recipe.model import Recipe
 
 LIST = "examples.jsonl"
 

@@ -26,7 +26,7 @@ from muomni_cli.data.batches import map_file
 from muomni_cli.registry.registry import RegisteredPart, did_you_mean, resolve
 
 if TYPE_CHECKING:
-    from muomni_cli.recipe import PartSpec
+    from muomni_cli.recipe.model import PartSpec
 
 T = TypeVar("T")
 

@@ -20,7 +20,7 @@ from muomni_cli.data.export import ExportedExample, items_of, said
 from muomni_cli.data.split import Split
 
 if TYPE_CHECKING:
-    from muomni_cli.recipe import Recipe
+    from muomni_cli.recipe.model import Recipe
 
 ROWS = 64  # of a row group, which bounds memory: they are held until it is written
 FEATURES = {"image": "Image", "audio": "Audio"}  # of other modalities, the bytes and the name are a plain record

@@ -31,7 +31,7 @@ from muomni_cli.data.split import SPLITS, Split, split_of
 from muomni_cli.data.text import tokenizer_hash
 
 if TYPE_CHECKING:
-    from muomni_cli.recipe import Recipe
+    from muomni_cli.recipe.model import Recipe
 
 Progress = Callable[[str], None]
 A = TypeVar("A")

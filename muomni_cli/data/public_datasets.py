@@ -25,7 +25,7 @@ from muomni_cli.registry.registry import RegisteredDownload, built_in, get_regis
 from muomni_cli.registry.sets import SetFile, missing_error, references_in, set_file, size_text
 
 if TYPE_CHECKING:
-    from muomni_cli.recipe import Recipe
+    from muomni_cli.recipe.model import Recipe
 
 DAMAGES = (ValueError, EOFError, OSError, tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError)
 """What the readers of archives raise: gzip and bzip2 an :class:`OSError` without a number."""

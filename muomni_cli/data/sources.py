@@ -13,11 +13,11 @@ from muomni_cli.contract.data import Conversation, Dataset, Document, Example, P
 from muomni_cli.core.errors import RequestError
 from muomni_cli.data.public_datasets import require_sets
 from muomni_cli.data.split import SPLITS, SURE, SourceSplit, Split, SplitDataset, counted, uncertainty
-from muomni_cli.recipe.model import PAIRED, SOUND, SPEECH
+from muomni_cli.recipe.stages import PAIRED, SOUND, SPEECH
 from muomni_cli.registry.registry import resolve
 
 if TYPE_CHECKING:
-    from muomni_cli.recipe import Recipe
+    from muomni_cli.recipe.model import Recipe
 
 # Name of an item by table.
 NOUNS = {"image": "picture", "audio": "sound", "speech": "sound", "text": "document", "omni": "conversation"}

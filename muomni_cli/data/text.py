@@ -42,7 +42,7 @@ from muomni_cli.data.split import SPLITS, Split, split_of
 from muomni_cli.registry.registry import resolve
 
 if TYPE_CHECKING:
-    from muomni_cli.recipe import Recipe
+    from muomni_cli.recipe.model import Recipe
 
 FORMAT = 2  # incremented when the cached data for the same sources and tokenizer change
 BATCH = 4 << 20  # characters to tokenize at a time: enough work for several cores, at about 100 bytes of memory each

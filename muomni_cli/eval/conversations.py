@@ -21,7 +21,7 @@ from muomni_cli.eval.metrics import metric_result, transcript_metrics
 from muomni_cli.eval.report import media_of, select_samples
 from muomni_cli.generation import Backend, Request, Sampling, generate
 from muomni_cli.models.engines import modalities_of
-from muomni_cli.recipe.model import OMNI, SOUND
+from muomni_cli.recipe.stages import OMNI, SOUND
 
 if TYPE_CHECKING:
     from muomni_cli.eval.model import EvalContext

@@ -13,7 +13,7 @@ from muomni_cli.data.examples import open_examples
 from muomni_cli.data.text import ValidationText, nats_of, open_text
 from muomni_cli.eval.metrics import metric_result, transcript_metrics
 from muomni_cli.eval.report import media_of, select_samples
-from muomni_cli.recipe.model import SOUND
+from muomni_cli.recipe.stages import SOUND
 
 if TYPE_CHECKING:
     from muomni_cli.contract.data import Examples

@@ -14,8 +14,8 @@ import numpy as np
 
 from muomni_cli.contract.declarations import EncoderPart
 from muomni_cli.eval.metrics import metric_result
-from muomni_cli.recipe.model import OMNI
-from muomni_cli.runs.run import open_entry
+from muomni_cli.recipe.stages import OMNI
+from muomni_cli.registry.entries import open_entry
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from muomni_cli.contract.engine import Engine
     from muomni_cli.contract.speech import ArrayStream, Codec, CodecRunner
     from muomni_cli.data.split import Split
-    from muomni_cli.recipe import Recipe
+    from muomni_cli.recipe.model import Recipe
 
 CODEC, VOCODER = "codec", "vocoder"
 
@@ -53,7 +53,7 @@ class EvalContext:
 
 def with_parts_of(engine: Engine, recipe: Recipe) -> Recipe:
     """The recipe's data with the model's own trained parts in place of the recipe's."""
-    from muomni_cli.recipe import PartSpec
+    from muomni_cli.recipe.model import PartSpec
 
     entries: Mapping[str, Mapping[str, Any]] = {**engine.heads, **engine.parts}
     opened = {stage: open_entry(entry) for stage, entry in entries.items()}

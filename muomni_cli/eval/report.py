@@ -22,7 +22,7 @@ from muomni_cli.core.files import write_text
 from muomni_cli.core.html_page import audio, data_uri, document, facts, table, wav
 
 if TYPE_CHECKING:
-    from muomni_cli.recipe import Recipe
+    from muomni_cli.recipe.model import Recipe
 
 ROW, NAME, TRACK = 46, 14, 31  # height of a row, and distances of its name and of its marks from its top, in pixels
 AXIS = 26  # height of the axis labels below the rows, in pixels

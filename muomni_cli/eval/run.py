@@ -13,15 +13,15 @@ from muomni_cli.data.public_datasets import missing_sets
 from muomni_cli.eval.model import VOCODER, EvalContext, missing, with_parts_of
 from muomni_cli.models.engines import ANY_TRAINED, open_found
 from muomni_cli.models.locate import ModelRef, model_in_folder, model_named, model_of_package, resolve_model
-from muomni_cli.recipe.model import OMNI, stages_of
+from muomni_cli.recipe.model import stages_of
+from muomni_cli.recipe.stages import OMNI
 from muomni_cli.registry.registry import get_registry, resolve
 from muomni_cli.registry.sets import get_command
 
 if TYPE_CHECKING:
     from muomni_cli.contract.data import Dataset
     from muomni_cli.contract.metrics import MetricResult
-    from muomni_cli.recipe import Recipe
-    from muomni_cli.recipe.model import SourceSpec
+    from muomni_cli.recipe.model import Recipe, SourceSpec
 
 Metrics = Callable[[EvalContext, str], Iterator["MetricResult"]]
 """What a plugin registers: context and stage -> metrics."""
@@ -50,8 +50,7 @@ def find_model(spec: str | None, model: str | None, overrides: Sequence[str]) ->
     Raises:
         RequestError: no such model or recipe, or a model without a recipe.
     """
-    from muomni_cli.recipe import load_recipe
-    from muomni_cli.recipe.load import shipped_recipes
+    from muomni_cli.recipe.load import load_recipe, shipped_recipes
 
     if spec is None:
         found = resolve_model(model, ANY_TRAINED)

@@ -27,8 +27,8 @@ from muomni_cli.inference.occlusion import occlusion_map
 from muomni_cli.inference.settings import ChatOptions, SpeechOptions, settings_of
 from muomni_cli.models.engines import CAN_CHAT, open_found, responding, transcribing
 from muomni_cli.models.locate import makes_samples, resolve_model
+from muomni_cli.registry.entries import open_entry
 from muomni_cli.registry.registry import get_registry, resolve
-from muomni_cli.runs.run import open_entry
 from muomni_cli.voice.synthesis import Speech, SpeechChunk, SpeechSampling, SpeechStats, Voice, voice_of, with_words
 
 Spoken = str | Iterable[str | TextChunk]

@@ -79,7 +79,7 @@ def settings_of(engine: Engine, options: ChatOptions) -> GenerationSettings:
     from pydantic import ValidationError
 
     from muomni_cli.recipe.settings import ChatSettings
-    from muomni_cli.runs.run import first_problem
+    from muomni_cli.registry.entries import first_problem
 
     try:
         chat = ChatSettings.model_validate(engine.chat)

@@ -12,13 +12,15 @@ from muomni_cli.core.errors import RequestError, require
 from muomni_cli.core.files import RUNS
 from muomni_cli.data.media import Modality, modality_of
 from muomni_cli.models.locate import ModelRef, ModelRequirement, resolve_capable
+from muomni_cli.recipe.stages import OMNI
+from muomni_cli.registry.entries import open_entry
 from muomni_cli.registry.registry import resolve
-from muomni_cli.runs.run import RunFolder, open_entry
+from muomni_cli.runs.run import RunFolder
 
 if TYPE_CHECKING:
     from muomni_cli.models.run_engine import RunEngine
 
-OMNI, THINKER = "omni", "thinker"
+THINKER = "thinker"
 
 
 def open_found(found: ModelRef, *, device: str = "auto", threads: int | None = None) -> Engine:

@@ -16,9 +16,10 @@ from muomni_cli.contract.engine import Engine
 from muomni_cli.core.console import say
 from muomni_cli.core.errors import MuomniError, RequestError
 from muomni_cli.core.files import RUNS
+from muomni_cli.registry.entries import open_entry
 from muomni_cli.registry.registry import RegisteredModel, built_in, did_you_mean, get_registry, resolve
 from muomni_cli.runs.digests import DIGESTS, verify
-from muomni_cli.runs.run import RunFolder, open_entry, read_header
+from muomni_cli.runs.run import RunFolder, read_header
 
 VARIABLE = "MUOMNI_MODEL"  # environment variable with the default model
 

@@ -13,10 +13,11 @@ from muomni_cli.core.errors import RequestError
 from muomni_cli.core.files import new_folder, write_sealed_json
 from muomni_cli.nn.lora import Adapters, merged_weights
 from muomni_cli.omni import OmniModel
-from muomni_cli.recipe.model import DPO, OMNI, TALKER_DPO
+from muomni_cli.recipe.stages import DPO, OMNI, TALKER_DPO
+from muomni_cli.registry.entries import open_entry
 from muomni_cli.runs.checkpoint import PREFIXES, build_part, omni_entries, read_checkpoint, write_checkpoint
 from muomni_cli.runs.digests import DIGESTS
-from muomni_cli.runs.run import BEST, LAST, RunFolder, open_entry, read_header
+from muomni_cli.runs.run import BEST, LAST, RunFolder, read_header
 
 
 def merge(run: RunFolder, root: Path, notify: Callable[[str], None], *, replace: bool = False) -> list[str]:

@@ -17,8 +17,9 @@ from muomni_cli.core.files import new_folder, write_json, write_text
 from muomni_cli.models.locate import BundleFolder, ModelRef, bundle_at, model_named
 from muomni_cli.models.model_card import ModelCardInfo, card, read_scores
 from muomni_cli.models.package_run import abilities, describe, pack_run, parts_of, require_voice, weights_of
+from muomni_cli.registry.entries import differences, open_entry
 from muomni_cli.registry.loading import PluginInfo
-from muomni_cli.runs.run import RunFolder, differences, open_entry
+from muomni_cli.runs.run import RunFolder
 
 NAME = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 VERSION = re.compile(r"\d+(\.\d+)*((a|b|rc)\d+)?(\.post\d+)?(\.dev\d+)?")

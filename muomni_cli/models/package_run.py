@@ -22,12 +22,13 @@ from muomni_cli.core.checksums import COMMENT, sealed, toml_text
 from muomni_cli.core.errors import RequestError
 from muomni_cli.core.files import replacing, write_bytes, write_sealed_json
 from muomni_cli.models.locate import ModelRef
-from muomni_cli.recipe import load_recipe
-from muomni_cli.recipe.model import DPO, OMNI, TUNED
+from muomni_cli.recipe.load import load_recipe
+from muomni_cli.recipe.stages import DPO, OMNI, TUNED
 from muomni_cli.recipe.write import sources_of
+from muomni_cli.registry.entries import open_entry
 from muomni_cli.runs.digests import require_tensors, seal_checkpoint, write_digests
 from muomni_cli.runs.references import KEY
-from muomni_cli.runs.run import VOICES, RunFolder, checkpoint_metadata, open_entry, read_header, read_lock
+from muomni_cli.runs.run import VOICES, RunFolder, checkpoint_metadata, read_header, read_lock
 
 HOMES = frozenset({"home", "root", "Users", "mnt", "media", "Volumes", "data", "scratch", "tmp"})
 """Usual first folders of local paths. A path under none of these, whose first folder does not exist here (such as the

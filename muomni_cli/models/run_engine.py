@@ -17,8 +17,9 @@ from muomni_cli.core.errors import RequestError
 from muomni_cli.models.locate import makes_samples
 from muomni_cli.models.torch_engine import TorchEngine
 from muomni_cli.omni import OmniModel
-from muomni_cli.recipe import load_recipe
-from muomni_cli.recipe.model import DPO, OMNI, TUNED
+from muomni_cli.recipe.load import load_recipe
+from muomni_cli.recipe.stages import DPO, OMNI, TUNED
+from muomni_cli.registry.entries import build_arguments, is_named, open_entry
 from muomni_cli.registry.registry import RegisteredPart, built_in, get_registry, resolve
 from muomni_cli.runs.checkpoint import (
     build_aside,
@@ -31,7 +32,7 @@ from muomni_cli.runs.checkpoint import (
     read_checkpoint,
 )
 from muomni_cli.runs.digests import DIGESTS, verify
-from muomni_cli.runs.run import RunFolder, build_arguments, is_named, open_entry, read_header
+from muomni_cli.runs.run import RunFolder, read_header
 
 THINKER = "thinker"
 

@@ -27,7 +27,7 @@ from muomni_cli.core.errors import RequestError
 from muomni_cli.generation.torch_backend import TorchBackend
 from muomni_cli.nn.device import choose_device, set_threads
 from muomni_cli.omni import OmniModel
-from muomni_cli.runs.run import is_named, open_entry, use_of
+from muomni_cli.registry.entries import is_named, open_entry, use_of
 
 
 class TorchEngine(ABC):

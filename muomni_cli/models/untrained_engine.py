@@ -19,10 +19,12 @@ from muomni_cli.core.files import RUNS
 from muomni_cli.data.text import known_tokenizer
 from muomni_cli.models.torch_engine import TorchEngine
 from muomni_cli.omni import OmniModel
-from muomni_cli.recipe import Recipe, load_recipe
+from muomni_cli.recipe.load import load_recipe
+from muomni_cli.recipe.model import Recipe
+from muomni_cli.registry.entries import open_entry, part_entry
 from muomni_cli.registry.registry import RegisteredPart, get_registry, resolve
 from muomni_cli.runs.checkpoint import build_part, fresh_codec
-from muomni_cli.runs.run import RunFolder, open_entry, part_entry
+from muomni_cli.runs.run import RunFolder
 
 TOKENIZER = "tokenizer"  # a run's tokenizer folder
 SPEECH = ("codec", "talker", "vocoder")

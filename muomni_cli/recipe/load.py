@@ -22,7 +22,7 @@ from muomni_cli.contract.speech import MelConfig, mel_mistake
 from muomni_cli.core.console import say
 from muomni_cli.core.errors import ROOT, RequestError
 from muomni_cli.core.files import RUNS
-from muomni_cli.recipe.model import PAIRED, SLOTS, SPEECH, STAGES, Data, PartSpec, Recipe, SourceSpec
+from muomni_cli.recipe.model import Data, PartSpec, Recipe, SourceSpec
 from muomni_cli.recipe.names import Names
 from muomni_cli.recipe.overrides import lay_over, shorten_warmups
 from muomni_cli.recipe.problems import (
@@ -35,8 +35,10 @@ from muomni_cli.recipe.problems import (
     unknown,
     usual,
 )
-from muomni_cli.recipe.settings import ChatSettings, DataSettings, Settings, TrainSettings
+from muomni_cli.recipe.settings import ChatSettings, DataSettings, Settings
+from muomni_cli.recipe.stages import PAIRED, SLOTS, SPEECH, STAGES
 from muomni_cli.recipe.toml import KeyPath, TomlLimitError, out_of_range, parse, read_text
+from muomni_cli.recipe.train_settings import TrainSettings
 from muomni_cli.registry.registry import get_registry, nearest
 from muomni_cli.registry.sets import references_in, set_file
 

@@ -6,23 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from muomni_cli.contract.declarations import PartConfig
-from muomni_cli.recipe.settings import OWN_INIT, ChatSettings, DataSettings, TrainSettings
+from muomni_cli.recipe.settings import ChatSettings, DataSettings
+from muomni_cli.recipe.stages import DPO, OMNI, SOUND, SPEAKING, SPEECH, TALKER_DPO
+from muomni_cli.recipe.train_settings import OWN_INIT, TrainSettings
 from muomni_cli.registry.registry import RegisteredPart
-
-STAGES = ("tokenizer", "thinker", "image", "audio", "codec", "talker", "vocoder", "omni", "dpo", "talker_dpo")
-"""Names of ``[train.<stage>]``, in addition to the modalities of ``[encoders.<modality>]``."""
-
-SLOTS = ("tokenizer", "thinker", "talker", "codec", "vocoder")
-"""Tables that select one part of the kind of the same name."""
-
-SPEECH = "speech"  # data table (audio with transcripts) of all speech stages
-SPEAKING = ("codec", "vocoder", "talker")  # speech stages
-SOUND = "audio"  # the modality of speech
-OMNI = "omni"  # the stage that trains the Thinker and the encoders together
-DPO, TALKER_DPO = "dpo", "talker_dpo"  # the stages that tune the Thinker and the Talker on pairs
-PAIRED = (DPO, TALKER_DPO)
-TUNED = {OMNI: DPO, "talker": TALKER_DPO}
-"""Stage -> the one on pairs whose checkpoint takes the place of its own; that of ``dpo`` has the form of ``omni``."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,9 @@ from typing import Any
 
 from muomni_cli.core.errors import MuomniError
 from muomni_cli.core.files import RUNS, read_json
-from muomni_cli.recipe.model import SLOTS
-from muomni_cli.recipe.settings import OWN_INIT
+from muomni_cli.recipe.stages import SLOTS
 from muomni_cli.recipe.toml import parse, read_text
+from muomni_cli.recipe.train_settings import OWN_INIT
 from muomni_cli.registry.registry import BUILT_IN, DOWNLOAD, Registered, get_registry
 from muomni_cli.registry.sets import REFERENCE, references_in
 

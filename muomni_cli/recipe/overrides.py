@@ -12,8 +12,8 @@ from collections.abc import Mapping, MutableMapping, Sequence
 from typing import Any
 
 from muomni_cli.recipe.problems import Mistake, dotted
-from muomni_cli.recipe.settings import TrainSettings
 from muomni_cli.recipe.toml import MAX_DEPTH, KeyPath, parse
+from muomni_cli.recipe.train_settings import TrainSettings
 
 EVERY_STAGE = "train.*"  # prefix of an override for all stages
 STEPS, WARMUP = "steps", "warmup_steps"

@@ -12,8 +12,10 @@ import tomlkit
 from pydantic import BaseModel
 
 from muomni_cli.recipe.load import HOST_KEYS, SOURCES
-from muomni_cli.recipe.model import SLOTS, STAGES, PartSpec, Recipe, SourceSpec
-from muomni_cli.recipe.settings import ChatSettings, DataSettings, TrainSettings
+from muomni_cli.recipe.model import PartSpec, Recipe, SourceSpec
+from muomni_cli.recipe.settings import ChatSettings, DataSettings
+from muomni_cli.recipe.stages import SLOTS, STAGES
+from muomni_cli.recipe.train_settings import TrainSettings
 from muomni_cli.registry.registry import describe_settings, get_registry
 
 Schema = dict[str, Any]

@@ -144,7 +144,8 @@ class Plugin:
             if self._hooks is not None and self._hooks.hook.register_commands.get_hookimpls():
                 cli = typer.Typer()
                 self._hooks.hook.register_commands(cli=cli)
-                typer.main.get_group(cli)  # finds signatures that Typer cannot read
+                if self.info.origin != "built-in":
+                    typer.main.get_group(cli)  # finds signatures that Typer cannot read
                 found = cli
         return found
 

@@ -22,17 +22,13 @@ from muomni_cli.core.errors import RequestError
 from muomni_cli.core.files import replacing
 from muomni_cli.nn.lora import Adapters, has_adapters, merged_weights
 from muomni_cli.omni import OmniModel
-from muomni_cli.recipe.model import OMNI, PartSpec, Recipe
+from muomni_cli.recipe.model import PartSpec, Recipe
+from muomni_cli.recipe.stages import OMNI
+from muomni_cli.registry.entries import build_arguments, open_entry
 from muomni_cli.registry.registry import RegisteredPart, resolve
 from muomni_cli.runs.digests import require_tensors, seal_checkpoint
 from muomni_cli.runs.references import fill, reference_of
-from muomni_cli.runs.run import (
-    RunFolder,
-    build_arguments,
-    checkpoint_metadata,
-    open_entry,
-    read_header,
-)
+from muomni_cli.runs.run import RunFolder, checkpoint_metadata, read_header
 
 # Prefix of a part's weights in the checkpoints of its own stage.
 PREFIXES: dict[type[Part], str] = {EncoderPart: "encoder.", VocoderPart: "vocoder."}

@@ -17,9 +17,9 @@ from torch import nn
 from muomni_cli.core.errors import RequestError
 from muomni_cli.nn.checkpoint_files import digest_of
 from muomni_cli.recipe.model import PartSpec, is_frozen
+from muomni_cli.registry.entries import open_entry
 from muomni_cli.registry.registry import resolve
 from muomni_cli.registry.sets import expand_path
-from muomni_cli.runs.run import open_entry
 
 KEY = "reference"  # of an entry of ``model.json``
 ATTRIBUTE = "weights_reference"  # of a module

@@ -14,24 +14,21 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from muomni_cli.contract.data import Dataset
-from muomni_cli.contract.declarations import EncoderPart
 from muomni_cli.contract.models import Tokenizer
-from muomni_cli.contract.speech import CodeShape, MelConfig
 from muomni_cli.core.checksums import BLANK
 from muomni_cli.core.errors import MuomniError, RequestError
 from muomni_cli.core.files import KEY, RUNS, read_sealed_json, write_sealed_json
 from muomni_cli.core.stopping import unfinished
-from muomni_cli.recipe.model import TUNED
-from muomni_cli.registry.registry import RegisteredPart, get_registry, resolve
+from muomni_cli.recipe.stages import TUNED
+from muomni_cli.registry.entries import open_entry
+from muomni_cli.registry.registry import RegisteredPart, resolve
 from muomni_cli.runs.digests import BLANK as BLANK_TENSORS
 from muomni_cli.runs.digests import DIGESTS, TENSORS, covered, digests_of, require_header, way_back
 
@@ -42,13 +39,6 @@ KEPT = re.compile(r"step-(\d{6,})\.safetensors")  # others that are kept
 VOICES = "voices"  # folder in a run with the runs of voices that were added to it
 FORMAT = 1  # of checkpoints
 ENTRY = "muomni"  # key of the header in a checkpoint's metadata
-ARGUMENTS: dict[str, Callable[[Any], Any]] = {  # ``build`` argument -> its constructor from JSON
-    "vocab_size": int,
-    "mel": MelConfig.model_validate,
-    "codes": lambda shape: CodeShape(**shape),
-    "voices": tuple,
-    "thinker_width": int,
-}
 
 
 def make_lock(parts: Iterable[RegisteredPart], *, seed: int, data: Mapping[str, str]) -> dict[str, Any]:
@@ -132,7 +122,7 @@ def open_recipe(recipe: str, overrides: Sequence[str] = (), table: str = "text")
     """
     from muomni_cli.data.sources import open_sources
     from muomni_cli.data.text import known_tokenizer
-    from muomni_cli.recipe import load_recipe
+    from muomni_cli.recipe.load import load_recipe
 
     loaded = load_recipe(recipe, overrides)
     sources = {source.name: source.dataset for source in open_sources(loaded, table)}
@@ -222,21 +212,6 @@ def checkpoint_metadata(header: Mapping[str, Any]) -> dict[str, str]:
     held = {"format": FORMAT, KEY: BLANK, TENSORS: BLANK_TENSORS}
     named = {name: value for name, value in header.items() if name not in held}
     return {ENTRY: json.dumps(held | named, ensure_ascii=False, default=str)}
-
-
-def build_arguments(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of ``build`` in an entry of ``model.json``. RequestError if one is not what it must be."""
-    try:
-        return {name: make(entry[name]) for name, make in ARGUMENTS.items() if name in entry}
-    except (TypeError, ValueError) as error:
-        what = f"the description of the {entry.get('kind')} {entry.get('use')} is damaged"
-        raise RequestError(what, "export or train the model again") from error
-
-
-def run_arguments(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of ``runner`` besides the config and the graphs."""
-    head_metadata = {"head_metadata": entry.get("head_metadata", {})} if entry["kind"] == EncoderPart.kind else {}
-    return build_arguments(entry) | head_metadata
 
 
 def kept_name(step: int) -> str:
@@ -380,66 +355,3 @@ class RunFolder:
                     f"restore it, or train everything again: muomni train all {self.recipe_path} --force",
                 )
         return folder
-
-
-def use_of(entry: Mapping[str, Any]) -> str:
-    """The unique name of an entry's part now: ``plugin:name`` if another plugin offers a part of that name."""
-    full = f"{entry['plugin']}:{entry['use']}"
-    return next((one.use for one in get_registry().all(entry["kind"]) if one.full_name == full), str(entry["use"]))
-
-
-def is_named(entry: Mapping[str, Any], name: str) -> bool:
-    """Whether ``name`` means the part of an entry."""
-    return name in (entry["use"], f"{entry['plugin']}:{entry['use']}")
-
-
-def open_entry(entry: Mapping[str, Any]) -> tuple[RegisteredPart, Any]:
-    """Declaration and config of a :func:`part_entry`. RequestError if its plugin is missing, or the entry or its
-    settings are not what the plugin takes."""
-    try:
-        kind, plugin, use, settings = (entry[key] for key in ("kind", "plugin", "use", "config"))
-    except KeyError as error:
-        raise RequestError(f"the description of a part has no {error}", "export or train the model again") from error
-    registered = get_registry().get(kind, f"{plugin}:{use}")
-    try:
-        return registered, registered.part.config.model_validate(settings)
-    except ValidationError as error:
-        raise RequestError(
-            f"the {kind} {use} does not take these settings: {first_problem(error)}",
-            f"use the version of {plugin} that the model was trained with, or train or export it again",
-        ) from error
-
-
-def first_problem(error: ValidationError) -> str:
-    """The first problem in one line: the key, and what is wrong."""
-    first = error.errors()[0]
-    return " ".join(f"{'.'.join(str(step) for step in first['loc'])}: {first['msg']}".removeprefix(": ").split())
-
-
-def part_entry(registered: RegisteredPart, config: Any, weights: str, **more: Any) -> dict[str, Any]:
-    """The entry of a part in ``model.json`` and in checkpoints."""
-    return {
-        "kind": registered.part.kind,
-        "use": registered.part.name,
-        "plugin": registered.plugin.name,
-        "config": config.model_dump(mode="json", by_alias=True),
-        "weights": weights,
-        **more,
-    }
-
-
-def differences(held: Mapping[str, Any], named: Mapping[str, Any], besides: frozenset[str] = frozenset()) -> list[str]:
-    """``kind``, ``use`` or ``plugin`` if they differ between two entries, else the names of settings that do, except
-    ``besides``; a setting that one does not have yet counts as its default."""
-    if changed := [key for key in ("kind", "use", "plugin") if held[key] != named[key]]:
-        return changed
-    one, other = _with_defaults(held), _with_defaults(named)
-    return sorted(key for key in (one.keys() | other.keys()) - besides if one.get(key) != other.get(key))
-
-
-def _with_defaults(entry: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The config of an entry, with the settings that its part has had only since it was written."""
-    config: Mapping[str, Any] = entry["config"]
-    with suppress(ValueError, RequestError):  # of a plugin that has changed, or is missing
-        config = open_entry(entry)[1].model_dump(mode="json", by_alias=True)
-    return config

@@ -14,8 +14,10 @@ from torch import nn
 from muomni_cli.contract.models import Tokenizer
 from muomni_cli.core.errors import RequestError
 from muomni_cli.models.locate import model_named
-from muomni_cli.recipe.model import DPO, OMNI, PartSpec, Recipe
-from muomni_cli.recipe.settings import OWN_INIT
+from muomni_cli.recipe.model import PartSpec, Recipe
+from muomni_cli.recipe.stages import DPO, OMNI
+from muomni_cli.recipe.train_settings import OWN_INIT
+from muomni_cli.registry.entries import differences, part_entry
 from muomni_cli.registry.registry import resolve
 from muomni_cli.runs.checkpoint import (
     Checkpoint,
@@ -28,7 +30,7 @@ from muomni_cli.runs.checkpoint import (
 )
 from muomni_cli.runs.digests import digests_of
 from muomni_cli.runs.references import KEY, fill, reference_of
-from muomni_cli.runs.run import RunFolder, differences, part_entry
+from muomni_cli.runs.run import RunFolder
 
 TOKENIZER = "tokenizer"
 THINKER = "thinker"

@@ -32,17 +32,20 @@ from muomni_cli.data.text import TextData, open_text
 from muomni_cli.generation.loop import Request, Sampling, TextStream, generate
 from muomni_cli.generation.torch_backend import TorchBackend
 from muomni_cli.models.locate import model_named
-from muomni_cli.recipe.model import DPO, OMNI, SPEAKING, SPEECH, has_stage
+from muomni_cli.recipe.model import has_stage
+from muomni_cli.recipe.stages import DPO, OMNI, SPEAKING, SPEECH
+from muomni_cli.registry.entries import open_entry
 from muomni_cli.registry.registry import get_registry, resolve
 from muomni_cli.runs.checkpoint import build_aside, fresh_codec, load_model, open_part, read_checkpoint, weights_of
-from muomni_cli.runs.run import RunFolder, open_entry
+from muomni_cli.runs.run import RunFolder
 from muomni_cli.speech.asr import OTHERS
 from muomni_cli.speech.wer import NO_VOCODER_MESSAGE, wer_evaluator
 from muomni_cli.training.base_model import PretrainedModel, load_pretrained
 from muomni_cli.training.distributed.strategy import Strategy
 
 if TYPE_CHECKING:
-    from muomni_cli.recipe import Recipe, TrainSettings
+    from muomni_cli.recipe.model import Recipe
+    from muomni_cli.recipe.train_settings import TrainSettings
 
 SENTENCES = 16  # per validation of a codec; they take a few seconds
 Opened = TypeVar("Opened")

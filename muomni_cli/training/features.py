@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from muomni_cli.core.files import cache_folder, cached_folder, fingerprint_of
 from muomni_cli.data.media import Inputs, InputsWriter, open_inputs
 from muomni_cli.omni import OmniModel
-from muomni_cli.recipe import Recipe
+from muomni_cli.recipe.model import Recipe
 from muomni_cli.runs.references import reference_of
 
 FORMAT = 1  # incremented when the features of the same weights and inputs change

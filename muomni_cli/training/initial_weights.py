@@ -13,8 +13,8 @@ from muomni_cli.models.locate import model_named
 from muomni_cli.nn.device import total_memory
 from muomni_cli.nn.lora import Adapters, add_adapters
 from muomni_cli.omni import OmniModel
-from muomni_cli.recipe import PartSpec, Recipe
-from muomni_cli.recipe.model import is_frozen
+from muomni_cli.recipe.model import PartSpec, Recipe, is_frozen
+from muomni_cli.registry.entries import differences, part_entry
 from muomni_cli.runs.checkpoint import (
     build_aside,
     build_part,
@@ -24,7 +24,6 @@ from muomni_cli.runs.checkpoint import (
     open_part,
 )
 from muomni_cli.runs.references import own_weights, refer
-from muomni_cli.runs.run import differences, part_entry
 from muomni_cli.training.base_model import PretrainedModel, load_pretrained, named_weights, start_weights
 from muomni_cli.training.context import TrainingContext
 from muomni_cli.training.optim import scale_of

@@ -30,7 +30,7 @@ from muomni_cli.training.retention import EarlyStopping, keep_checkpoint
 from muomni_cli.training.step import AsyncMetrics, Prefetch, Stepper
 
 if TYPE_CHECKING:
-    from muomni_cli.recipe import TrainSettings
+    from muomni_cli.recipe.train_settings import TrainSettings
     from muomni_cli.training.context import TrainingContext
 
 PROFILE_AFTER, PROFILED = 4, 3  # steps before and in a trace

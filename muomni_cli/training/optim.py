@@ -20,7 +20,7 @@ from muomni_cli.nn.device import quick_dtype
 from muomni_cli.training.distributed.strategy import Strategy
 
 if TYPE_CHECKING:
-    from muomni_cli.recipe import TrainSettings
+    from muomni_cli.recipe.train_settings import TrainSettings
 
 
 def factor(settings: TrainSettings, step: int) -> float:

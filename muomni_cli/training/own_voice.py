@@ -17,10 +17,11 @@ from muomni_cli.contract.declarations import EncoderPart
 from muomni_cli.core.console import say
 from muomni_cli.core.errors import RequestError
 from muomni_cli.models.locate import ModelRef, model_named
-from muomni_cli.recipe import Recipe, load_recipe
-from muomni_cli.recipe.model import SPEAKING, has_stage, parts_of
+from muomni_cli.recipe.load import load_recipe
+from muomni_cli.recipe.model import Recipe, has_stage, parts_of
 from muomni_cli.recipe.overrides import EVERY_STAGE
-from muomni_cli.recipe.settings import TrainSettings
+from muomni_cli.recipe.stages import SPEAKING
+from muomni_cli.recipe.train_settings import TrainSettings
 from muomni_cli.runs.run import RunFolder
 from muomni_cli.training.context import aligner_of
 from muomni_cli.training.stages import Job

@@ -19,7 +19,8 @@ from muomni_cli.core.checksums import sha256
 from muomni_cli.core.errors import RequestError
 from muomni_cli.data.preferences import open_answers, open_utterances
 from muomni_cli.omni import OmniModel
-from muomni_cli.recipe.model import DPO, OMNI, TALKER_DPO, TUNED
+from muomni_cli.recipe.stages import DPO, OMNI, TALKER_DPO, TUNED
+from muomni_cli.registry.entries import differences, open_entry, part_entry
 from muomni_cli.registry.registry import resolve
 from muomni_cli.runs.checkpoint import (
     build_aside,
@@ -29,7 +30,7 @@ from muomni_cli.runs.checkpoint import (
     read_checkpoint,
     write_checkpoint,
 )
-from muomni_cli.runs.run import RunFolder, differences, open_entry, part_entry
+from muomni_cli.runs.run import RunFolder
 from muomni_cli.training.base_model import load_pretrained
 from muomni_cli.training.context import TrainingContext
 from muomni_cli.training.initial_weights import adapt

@@ -34,7 +34,7 @@ from muomni_cli.training.objectives import CHUNK_LOGITS
 from muomni_cli.training.step import to_device
 
 if TYPE_CHECKING:
-    from muomni_cli.recipe.settings import TrainSettings
+    from muomni_cli.recipe.train_settings import TrainSettings
     from muomni_cli.training.context import TrainingContext
 
 FORMAT = 1  # incremented when the log-probabilities of the same model and pairs change

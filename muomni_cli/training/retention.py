@@ -14,7 +14,7 @@ from muomni_cli.core.files import replacing
 from muomni_cli.runs.run import kept_checkpoints, kept_name
 
 if TYPE_CHECKING:
-    from muomni_cli.recipe.settings import EarlyStoppingSettings
+    from muomni_cli.recipe.train_settings import EarlyStoppingSettings
 
 
 class EarlyStopping:

@@ -27,22 +27,14 @@ from muomni_cli.data.conversations import omni_fingerprint
 from muomni_cli.data.sources import open_sources
 from muomni_cli.data.text import train_tokenizer
 from muomni_cli.nn.device import memory_bytes, memory_errors_told, set_threads, total_memory
-from muomni_cli.recipe import resolved_toml
-from muomni_cli.recipe.model import DPO, MADE_BY, OMNI, PAIRED, SPEAKING, TALKER_DPO, parts_of, stages_of
+from muomni_cli.recipe.model import MADE_BY, parts_of, stages_of
+from muomni_cli.recipe.stages import DPO, OMNI, PAIRED, SPEAKING, TALKER_DPO
+from muomni_cli.recipe.write import resolved_toml
+from muomni_cli.registry.entries import differences, part_entry
 from muomni_cli.registry.registry import did_you_mean, resolve
 from muomni_cli.runs.checkpoint import model_tensors, parameters_of, write_checkpoint
 from muomni_cli.runs.references import KEY, referring_entry
-from muomni_cli.runs.run import (
-    BEST,
-    LAST,
-    RunFolder,
-    differences,
-    make_lock,
-    part_entry,
-    read_header,
-    run_lock,
-    stage_lock,
-)
+from muomni_cli.runs.run import BEST, LAST, RunFolder, make_lock, read_header, run_lock, stage_lock
 from muomni_cli.training.base_model import load_pretrained
 from muomni_cli.training.callbacks import CallbackList, Display, RunRecorder
 from muomni_cli.training.context import TrainingContext, part_arguments
@@ -55,7 +47,7 @@ from muomni_cli.training.objectives import AnswerTrace
 from muomni_cli.training.pair_stages import begun_from, pair_entries, pair_objective, require_untuned
 
 if TYPE_CHECKING:
-    from muomni_cli.recipe import PartSpec, Recipe
+    from muomni_cli.recipe.model import PartSpec, Recipe
     from muomni_cli.training.preferences import PreferenceObjective
 
 TRIAL_CHARS = 10_000_000  # most characters to train a temporary tokenizer on (dry run)

@@ -23,7 +23,7 @@ from muomni_cli.training.mfu import flop_counter
 from muomni_cli.training.optim import Ema, Optimizers, freeze
 
 if TYPE_CHECKING:
-    from muomni_cli.recipe import TrainSettings
+    from muomni_cli.recipe.train_settings import TrainSettings
 
 NORM = "grad_norm"
 Tag = TypeVar("Tag")

@@ -20,7 +20,8 @@ import tomlkit
 
 from muomni_cli.core.errors import MuomniError, RequestError, require
 from muomni_cli.core.files import read_json, replacing, write_json
-from muomni_cli.recipe import Recipe, load_recipe
+from muomni_cli.recipe.load import load_recipe
+from muomni_cli.recipe.model import Recipe
 from muomni_cli.recipe.overrides import parse_value
 from muomni_cli.runs.digests import DIGESTS
 from muomni_cli.runs.listing import read_lines

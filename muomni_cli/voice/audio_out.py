@@ -7,9 +7,10 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Event, Thread
@@ -19,9 +20,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from muomni_cli.audio.encoding import as_bytes, as_integers, wav_header
+from muomni_cli.contract.speech import TextChunk, VoiceSettings
+from muomni_cli.core.console import say
 from muomni_cli.core.errors import MuomniError, RequestError
 from muomni_cli.core.files import is_stream, replacing
-from muomni_cli.voice.synthesis import SpeechStats
+from muomni_cli.voice.synthesis import SpeechSampling, SpeechStats, Voice
 
 Write = Callable[[NDArray[np.float32]], None]  # takes samples (n,), full scale 1
 
@@ -259,10 +262,8 @@ class AudioOutput:
             find_player()
 
     @classmethod
-    def beside_text(cls, output: Path | None, play: bool) -> AudioOutput | None:
-        """The audio output of a command whose stdout is text; None if there is none. RequestError as above."""
-        if output is None and not play:
-            return None
+    def beside_text(cls, output: Path | None, play: bool) -> AudioOutput:
+        """The audio output of a command whose stdout is text. RequestError as above."""
         if output == STDOUT:
             raise RequestError("text and speech both go to stdout", "write the speech to a file: --speak out.wav")
         return cls(output, play=play)
@@ -309,3 +310,46 @@ def stats_line(speech: SpeechStats) -> str:
     """The line of ``--stats``."""
     first = f"first audio after {1000 * speech.first:.0f} ms" if speech.first is not None else "no audio"
     return f"real-time factor {speech.factor:.3f}, {first}, {speech.frames} code frames"
+
+
+@dataclass(slots=True)
+class SpeechOutput:
+    """Speaks answers, one after the other: a file gets all answers of a :meth:`session`, the loudspeaker each as it
+    comes."""
+
+    voice: Voice
+    voice_settings: VoiceSettings
+    audio_output: AudioOutput
+    _file: Write | None = field(default=None, init=False)
+
+    @contextmanager
+    def session(self) -> Iterator[None]:
+        """Writes the file, which is complete when the context ends."""
+        if self.audio_output.output is None:
+            yield
+            return
+        with replace(self.audio_output, play=False).open(self.voice.sample_rate) as self._file:
+            yield
+        self._file = None
+        say(f"wrote {self.audio_output.output}")
+
+    def speak(self, pieces: Iterable[TextChunk], *, seed: int, stats: bool) -> None:
+        """Speak ``pieces`` as they arrive. All pieces are consumed, even those that cannot be spoken."""
+        text = iter(pieces)
+        speech = SpeechStats(self.voice.sample_rate)
+        samples = self.voice.say(text, self.voice_settings, SpeechSampling(seed), speech)
+        ways = [self._file] if self._file is not None else []
+        with ExitStack() as stack:
+            if self.audio_output.play:
+                loudspeaker = replace(self.audio_output, output=None)
+                ways.append(stack.enter_context(loudspeaker.open(self.voice.sample_rate)))
+            for piece in samples:
+                for way in ways:
+                    way(piece)
+        deque(text, maxlen=0)
+        if not speech.samples:
+            say("(nothing of this answer can be spoken)")
+        elif stats:
+            say(f"({stats_line(speech)})")
+        for loss in speech.losses:
+            say(f"({loss})")

@@ -30,16 +30,16 @@ from muomni_cli.data.sources import example_items, open_sources
 from muomni_cli.generation.loop import check_limits
 from muomni_cli.models.engines import CAN_SPEAK, open_run
 from muomni_cli.models.locate import resolve_model
-from muomni_cli.recipe.model import SPEECH
+from muomni_cli.recipe.stages import SPEECH
+from muomni_cli.registry.entries import open_entry
 from muomni_cli.registry.registry import resolve
-from muomni_cli.runs.run import open_entry
 from muomni_cli.speech.asr import OTHERS, Recognizer, words_of
 from muomni_cli.speech.wer import word_errors
 from muomni_cli.voice.synthesis import codes_to_audio
 
 if TYPE_CHECKING:
     from muomni_cli.models.run_engine import RunEngine
-    from muomni_cli.recipe import Recipe
+    from muomni_cli.recipe.model import Recipe
 
 SAMPLES, PAIRS, ABOUT = "samples.jsonl", "pairs.jsonl", "about.json"
 AT_ONCE = 100  # texts in the language model of a recognizer, besides others: as in an evaluation

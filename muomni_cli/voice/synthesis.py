@@ -27,8 +27,8 @@ from muomni_cli.contract.speech import (
 from muomni_cli.core.errors import RequestError
 from muomni_cli.generation.loop import Sampling, check_limits, draw
 from muomni_cli.models.locate import makes_samples
+from muomni_cli.registry.entries import use_of
 from muomni_cli.registry.registry import did_you_mean
-from muomni_cli.runs.run import use_of
 
 SHOWN, LONGEST_SHOWN = 8, 40  # pieces of text that a message lists, and characters of each
 

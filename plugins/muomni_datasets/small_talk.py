@@ -19,13 +19,28 @@ from pathlib import Path
 
 from muomni_cli.api import Conversation, Document, Message, RequestError
 from muomni_datasets.config import SmallTalkConfig
-from muomni_datasets.stories import QUESTIONS
+from muomni_datasets.stories import QUESTIONS, Asked
 from muomni_datasets.story_plots import PLOTS, StoryRandom
 from muomni_datasets.text import GeneratedSource, content_key
 
 WRITTEN = Path(__file__).parent / "texts" / "small_talk.toml"
 SLOT = re.compile(r"\{(\w+)\}")
+NUMBERS = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
+    "eighteen nineteen twenty"
+).split()
+GOING_ON = {
+    "+": ("And plus {}?", "And if you add {}?", "Add {} to that", "plus {}?", "And {} more?", "Now add {}"),
+    "-": ("And minus {}?", "And if you take away {}?", "Take {} from that", "minus {}?", "And {} less?"),
+    "*": ("And times {}?", "Now times {}", "And if you multiply that by {}?", "times {}?"),
+}
+GREETED = ("hi", "hey", "hello", "good", "yo", "ok", "oh", "so ", "and ")
+OPENERS = "Hey,|Hi,|Hello,|OK,|So,|Um,|Well,|Oh,|And|Hey nano,|Excuse me,|ok so".split("|")
+CLOSERS = " please| pls| now|, please| :)| lol|!!|!|...| nano| then| ok| thanks| haha|, ok".split("|")
+MARKS = ("?", "!", " :)", " please", " thanks", "??", " nano")
+CAPITALS = ("I", "I'm", "I've", "I'd", "I'll")
 SIGNS = {"+": ("plus", "+", "and"), "-": ("minus", "-"), "*": ("times", "*", "x")}
+REMEMBERED = 8  # of a hundred conversations: those in which a person asks about what they told
 PEOPLE = "chitchat_dataset"  # module of the package with people's messages
 SAYABLE = re.compile(r"[A-Za-z][A-Za-z ,.'?!]{6,69}")
 NAMED = re.compile(r"\b(?:name|names|named|call me|i'?m [A-Z]|i am [A-Z])\b", re.IGNORECASE)
@@ -45,6 +60,16 @@ class Act:
 
 
 @dataclass(frozen=True, slots=True)
+class Memory:
+    """What a person tells, and later asks about, in any of several phrasings; the slots are the same in all."""
+
+    told: tuple[str, ...]
+    reaction: str
+    asked: tuple[str, ...]
+    answer: str
+
+
+@dataclass(frozen=True, slots=True)
 class Written:
     """The content of :data:`WRITTEN`."""
 
@@ -52,6 +77,7 @@ class Written:
     named: Mapping[str, Act]
     slots: Mapping[str, Sequence[str]]
     facts: Sequence[tuple[tuple[str, ...], str]]
+    memories: Sequence[Memory]
 
 
 @cache
@@ -75,34 +101,73 @@ def written() -> Written:
     for line in "\n".join(entry["lines"].strip() for entry in table["facts"]).splitlines():
         questions, _, answer = line.partition(" = ")
         facts.append((tuple(questions.split(" / ")), answer))
-    return Written(acts, named, slots, facts)
+    memories = [
+        Memory(
+            tuple(entry["told"].strip().splitlines()),
+            entry["reaction"],
+            tuple(entry["asked"].strip().splitlines()),
+            entry["answer"],
+        )
+        for entry in table["memories"]
+    ]
+    return Written(acts, named, slots, facts, memories)
 
 
-def added(rng: StoryRandom) -> tuple[str, str]:
-    """A sum, a difference or a product of small numbers."""
-    sign = rng.one(["+", "+", "+", "-", "*"])
-    first, second = (1 + rng.below(10 if sign == "*" else 20) for _ in range(2))
+def added(rng: StoryRandom) -> tuple[str, str, int]:
+    """A sum, a difference or a product of small numbers, and its result. Most are of numbers up to ten."""
+    sign = rng.one(["+", "+", "+", "-", "-", "*"])
+    most = 10 if sign == "*" or rng.below(3) else 20
+    first, second = (1 + rng.below(most) for _ in range(2))
     if sign == "-":
         first, second = max(first, second), min(first, second)
-    result = {"+": first + second, "-": first - second, "*": first * second}[sign]
+    result = calculated(first, sign, second)
     said = rng.one(SIGNS[sign])
     question = rng.one(["What is {}?", "What's {}?", "How much is {}?", "{}", "{} = ?", "{}=", "Calculate {}", "{}?"])
     between = "" if said in "+-*" and rng.below(2) else " "
-    return (
-        question.format(f"{first}{between}{said}{between}{second}"),
-        f"{first} {SIGNS[sign][0]} {second} is {result}.",
-    )
+    if said.isalpha() and rng.below(2):
+        return question.format(f"{NUMBERS[first]} {said} {NUMBERS[second]}"), told(first, sign, second), result
+    return question.format(f"{first}{between}{said}{between}{second}"), told(first, sign, second), result
+
+
+def continued(before: int, rng: StoryRandom) -> tuple[str, str]:
+    """A question that goes on from the result before."""
+    sign = rng.one(["+", "+", "-", "*"]) if before <= 20 else "-"
+    second = 1 + rng.below(max(1, min(before, 3 if sign == "*" else 10)))
+    number = str(second) if rng.below(2) else NUMBERS[second]
+    return rng.one(GOING_ON[sign]).format(number), told(before, sign, second)
+
+
+def calculated(first: int, sign: str, second: int) -> int:
+    return {"+": first + second, "-": first - second, "*": first * second}[sign]
+
+
+def told(first: int, sign: str, second: int) -> str:
+    """The answer with the result."""
+    return f"{first} {SIGNS[sign][0]} {second} is {calculated(first, sign, second)}."
+
+
+def dressed(text: str, rng: StoryRandom) -> str:
+    """A text with what people put before and after what they say, now and then."""
+    chance = rng.below(100)
+    if chance < 8 and not text.lower().startswith(GREETED):
+        begin = rng.one(OPENERS)
+        kept = text.split(maxsplit=1)[0] in CAPITALS or text[:2].isupper()
+        text = f"{begin} {text if kept else text[:1].lower() + text[1:]}"
+    elif chance < 16:
+        text = f"{text.rstrip('.')}{rng.one(CLOSERS)}" if text[-1:].isalpha() else f"{text}{rng.one(MARKS)}"
+    return text
 
 
 def typed(text: str, rng: StoryRandom) -> str:
     """A text as people type: often in lower case or without its last stop, now and then in capitals or mistyped."""
+    text = dressed(text, rng) if re.search("[A-Za-z]{2}", text) else text
     if rng.below(100) < 35:
         text = text.rstrip(".!?") or text
     if (how := rng.below(100)) < 35:
         text = text.lower()
     elif how < 38:
         text = text.upper()
-    if len(text) > 5 and rng.below(100) < 6:
+    for _ in range(rng.one([0] * 30 + [1, 1, 3]) if len(text) > 5 else 0):
         place = 1 + rng.below(len(text) - 3)
         pair = text[place : place + 2]
         text = text[:place] + rng.one([pair[::-1], pair[0], pair[0] + pair]) + text[place + 2 :]
@@ -157,7 +222,12 @@ class SmallTalk(GeneratedSource):
         messages: list[Message] = []
         name = rng.one(known.slots["name"])
         last: Act | None = None
+        remembered = _remembered(rng) if rng.below(100) < REMEMBERED else []
         for _ in range(1 + rng.one([0, 0, 0, 1, 1, 2, 3])):
+            if remembered and rng.below(2):
+                messages += _typed(remembered.pop(0), rng)
+                last = None
+                continue
             draw = rng.between(0, 1)
             if last is not None and last.then and rng.below(3):
                 act: Act | None = known.named[rng.one(last.then)]
@@ -166,14 +236,17 @@ class SmallTalk(GeneratedSource):
             else:
                 act = _heaviest(known.acts, rng)
             if act is not None:
-                question, answer = _said(act, name, rng)
+                asked = [_said(act, name, rng, messages)]
             elif draw < self._config.people:
                 question = rng.one(people_said())
-                answer = reaction(question)
+                asked = [(question, reaction(question))]
             else:
-                question, answer = _fact(rng)
+                asked = _facts(rng)
             last = act
-            messages += [Message("user", typed(question, rng)), Message("assistant", answer)]
+            for one in asked:
+                messages += _typed(one, rng)
+        for one in remembered:
+            messages += _typed(one, rng)
         key = content_key(*(message.text for message in messages))
         return Conversation(tuple(messages), key, source="small-talk")
 
@@ -188,20 +261,37 @@ def _heaviest(acts: Sequence[Act], rng: StoryRandom) -> Act:
     return acts[-1]
 
 
-def _said(act: Act, name: str, rng: StoryRandom) -> tuple[str, str]:
+def _typed(asked: Asked, rng: StoryRandom) -> list[Message]:
+    return [Message("user", typed(asked[0], rng)), Message("assistant", asked[1])]
+
+
+def _said(act: Act, name: str, rng: StoryRandom, before: Sequence[Message]) -> Asked:
+    """A question and an answer that the conversation does not have yet, if there is one."""
     slots = {key: rng.one(values) for key, values in written().slots.items()} | {"name": name}
     question = SLOT.sub(lambda slot: slots[slot[1]], rng.one(act.user))
     if not act.answers:
         return question, rng.one(PLOTS)(rng)
-    return question, SLOT.sub(lambda slot: slots[slot[1]], rng.one(act.answers))
+    given = {message.text for message in before}
+    answers = [SLOT.sub(lambda slot: slots[slot[1]], answer) for answer in act.answers]
+    return question, rng.one([answer for answer in answers if answer not in given] or answers)
 
 
-def _fact(rng: StoryRandom) -> tuple[str, str]:
-    """A sum, a simple fact, or a question about a little story."""
-    which = rng.below(3)
-    if which == 0:
-        return added(rng)
-    if which == 1:
-        return rng.one(QUESTIONS)(rng)
+def _remembered(rng: StoryRandom) -> list[Asked]:
+    """What a person tells, and a question about it."""
+    memory = rng.one(written().memories)
+    slots = {key: rng.one(values) for key, values in written().slots.items()}
+    texts = (rng.one(memory.told), memory.reaction, rng.one(memory.asked), memory.answer)
+    said, reacted, asked, answer = (SLOT.sub(lambda slot: slots[slot[1]], text) for text in texts)
+    return [(said, reacted), (asked, answer)]
+
+
+def _facts(rng: StoryRandom) -> list[Asked]:
+    """A sum, often with another one that goes on from it; a simple fact; or a question about a little story."""
+    which = rng.below(5)
+    if which < 2:
+        question, answer, result = added(rng)
+        return [(question, answer), *([continued(result, rng)] if rng.below(4) == 0 and result > 1 else [])]
+    if which == 2:
+        return [rng.one(QUESTIONS)(rng)]
     questions, answer = rng.one(written().facts)
-    return rng.one(questions), answer
+    return [(rng.one(questions), answer)]

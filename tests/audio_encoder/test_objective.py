@@ -20,7 +20,7 @@ from muomni_audio_encoder.recognizer import spelling_loss
 from muomni_cli.api import Batch, RequestError
 from muomni_cli.data.batches import BatchSampler
 from muomni_cli.data.examples import DecodedExampleData, DecodedExamples
-from muomni_cli.recipe import TrainSettings
+from muomni_cli.recipe.train_settings import TrainSettings
 from muomni_cli.training.step import Stepper
 
 Voice = Callable[..., NDArray[np.float64]]

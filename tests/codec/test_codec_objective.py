@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from muomni_cli.api import MelConfig
 from muomni_cli.data.batches import BatchSampler
 from muomni_cli.data.examples import DecodedExampleData, DecodedExamples
-from muomni_cli.recipe import TrainSettings
+from muomni_cli.recipe.train_settings import TrainSettings
 from muomni_cli.runs.run import RunFolder
 from muomni_cli.training.callbacks import CallbackList, Display
 from muomni_cli.training.distributed.strategy import Strategy

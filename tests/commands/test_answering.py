@@ -18,9 +18,10 @@ from torch import nn
 
 from muomni_cli import app, load
 from muomni_cli.api import RequestError
+from muomni_cli.registry.entries import part_entry
 from muomni_cli.registry.registry import get_registry, resolve
 from muomni_cli.runs.checkpoint import model_tensors, write_checkpoint
-from muomni_cli.runs.run import RunFolder, part_entry
+from muomni_cli.runs.run import RunFolder
 from tests.commands.conftest import LAMP
 
 SIZES = {"n_mels": 32, "channels": 8, "d_model": 32, "n_layers": 2, "n_heads": 2, "d_ff": 64, "kernel": 5}

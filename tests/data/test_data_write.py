@@ -18,7 +18,8 @@ from muomni_cli.core.errors import RequestError
 from muomni_cli.data.export import LIST, export_examples
 from muomni_cli.data.sources import open_sources
 from muomni_cli.data.split import split_of
-from muomni_cli.recipe import Recipe, load_recipe
+from muomni_cli.recipe.load import load_recipe
+from muomni_cli.recipe.model import Recipe
 from muomni_cli.registry.registry import get_registry, resolve
 
 RECIPE = """

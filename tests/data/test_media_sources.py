@@ -16,7 +16,8 @@ from muomni_cli.app import main
 from muomni_cli.data.check import check
 from muomni_cli.data.sources import conversation_items, example_items, open_sources, text_items
 from muomni_cli.data.text import train_tokenizer, training_texts
-from muomni_cli.recipe import Recipe, load_recipe
+from muomni_cli.recipe.load import load_recipe
+from muomni_cli.recipe.model import Recipe
 
 HEAD = """
 name = "small"

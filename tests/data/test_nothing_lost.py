@@ -24,7 +24,7 @@ from muomni_cli.app import main
 from muomni_cli.data.check import check
 from muomni_cli.data.sources import problems
 from muomni_cli.data.text import open_text, train_tokenizer
-from muomni_cli.recipe import load_recipe
+from muomni_cli.recipe.load import load_recipe
 from muomni_datasets.archives import Tar
 from muomni_datasets.config import (
     ConversationsConfig,

@@ -16,7 +16,8 @@ from muomni_cli.commands.cli import build_cli
 from muomni_cli.core.errors import RequestError
 from muomni_cli.data.export import items_of
 from muomni_cli.data.parquet_export import export_parquet, write_parquet
-from muomni_cli.recipe import Recipe, load_recipe
+from muomni_cli.recipe.load import load_recipe
+from muomni_cli.recipe.model import Recipe
 from muomni_cli.registry.registry import get_registry, resolve
 
 datasets = pytest.importorskip("datasets", reason="needs: pip install 'muomni[datasets]'")

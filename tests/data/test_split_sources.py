@@ -19,7 +19,8 @@ from muomni_cli.data.examples import open_examples
 from muomni_cli.data.sources import open_sources
 from muomni_cli.data.split import SourceSplit, SplitDataset, split_of_key
 from muomni_cli.data.text import open_text
-from muomni_cli.recipe import Recipe, load_recipe
+from muomni_cli.recipe.load import load_recipe
+from muomni_cli.recipe.model import Recipe
 from muomni_cli.registry.registry import resolve
 from muomni_text.byte_level import ByteTokenizer
 

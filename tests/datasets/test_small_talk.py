@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 
 import pytest
 
 from muomni_cli.api import Conversation, RequestError
 from muomni_datasets import small_talk
 from muomni_datasets.config import SmallTalkConfig
-from muomni_datasets.small_talk import SLOT, SmallTalk, added, people_said, reaction, typed, written
+from muomni_datasets.small_talk import OPENERS, SLOT, SmallTalk, added, dressed, people_said, reaction, typed, written
 from muomni_datasets.story_plots import StoryRandom
 
 needs_people = pytest.mark.skipif(
@@ -75,19 +76,68 @@ def test_a_name_stays_the_same_in_a_conversation() -> None:
 
 def test_sums_are_right() -> None:
     for number in range(500):
-        question, answer = added(StoryRandom(str(number)))
+        question, answer, sum_ = added(StoryRandom(str(number)))
         left, _, result = answer.rstrip(".").partition(" is ")
         for sign, word in (("+", "plus"), ("-", "minus"), ("*", "times")):
             left = left.replace(word, sign)
-        assert eval(left) == int(result)
+        assert eval(left) == int(result) == sum_
         assert result not in question or result in left
 
 
 def test_typing_keeps_the_words_readable() -> None:
     texts = [typed("What can you do for me?", StoryRandom(str(number))) for number in range(400)]
-    letters = [text.lower().rstrip("?") for text in texts]
-    assert letters.count("what can you do for me") > 350
+    kept = ["what can you do for me" in text.lower() for text in texts]
+    assert kept.count(True) > 340
     assert 50 < sum(text.islower() for text in texts) < 250
+    assert len({text.lower().rstrip("?") for text in texts}) > 30, "people put words before and after"
+
+
+def test_names_keep_their_capitals_behind_an_opening() -> None:
+    texts = [dressed("I'm Anna", StoryRandom(str(number))) for number in range(400)]
+    assert {text[-4:] for text in texts if text.startswith(tuple(OPENERS))} == {"Anna"}
+    assert not any("i'm" in text for text in texts)
+
+
+def test_a_person_asks_about_what_they_told() -> None:
+    """Each memory names the same thing in what is told, asked and answered."""
+    known = written()
+    for memory in known.memories:
+        slots = set(SLOT.findall(memory.answer))
+        assert slots <= set(known.slots)
+        assert all(slots <= set(SLOT.findall(text)) for text in memory.told)
+        assert all(set(SLOT.findall(text)) <= set(SLOT.findall(memory.told[0])) for text in memory.asked)
+    talks = [[message.text for message in item.messages] for item in conversations(count=2000)]
+    recalled = [texts for texts in talks if any(text.startswith("Your favourite colour is") for text in texts)]
+    assert recalled
+    for texts in recalled:
+        place = next(n for n, text in enumerate(texts) if text.startswith("Your favourite colour is"))
+        color = texts[place].removeprefix("Your favourite colour is ").rstrip(".")
+        assert any(color in text.lower() for text in texts[:place:2])
+
+
+def test_a_sum_goes_on_from_its_result() -> None:
+    talks = [[message.text for message in item.messages] for item in conversations(count=1000, facts=1.0)]
+    sums = re.compile(r"(\d+) (?:plus|minus|times) \d+ is (\d+)\.")
+    going_on = [
+        (before, after)
+        for texts in talks
+        for before, asked, after in zip(texts[1::2], texts[2::2], texts[3::2], strict=False)
+        if re.match(r"(?:and|now|add|take|plus|minus|times)\b", asked.lower()) and sums.match(after)
+    ]
+    chained = [
+        (first[2], then[1])
+        for before, after in going_on
+        if (first := sums.match(before)) and (then := sums.match(after))
+    ]
+    assert len(chained) > 20
+    assert sum(one == other for one, other in chained) > 0.9 * len(chained)  # others follow by chance
+
+
+def test_another_joke_is_another_one() -> None:
+    jokes = set(written().named["another-joke"].answers)
+    for item in conversations(count=3000):
+        told = [message.text for message in item.messages if message.text in jokes]
+        assert len(told) == len(set(told)) or len(told) > len(jokes)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from muomni_cli.api import Batch, Loss, Sample
 from muomni_cli.nn.collectives import share, totals
-from muomni_cli.recipe import TrainSettings
+from muomni_cli.recipe.train_settings import TrainSettings
 from muomni_cli.runs.run import RunFolder
 from muomni_cli.training.callbacks import CallbackList, Display
 from muomni_cli.training.context import TrainingContext

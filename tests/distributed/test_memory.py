@@ -11,7 +11,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from muomni_cli.bench.parts import Repeated, token_batch
 from muomni_cli.nn import device
-from muomni_cli.recipe import TrainSettings
+from muomni_cli.recipe.train_settings import TrainSettings
 from muomni_cli.registry.registry import get_registry, resolve
 from muomni_cli.training.objectives import CHUNK_LOGITS, summed_loss
 from muomni_cli.training.step import Stepper

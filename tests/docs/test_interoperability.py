@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from muomni_cli import app
-from muomni_cli.recipe import load_recipe
+from muomni_cli.recipe.load import load_recipe
 from muomni_cli.registry.registry import get_registry
 from tests.docs.readme import look_up
 from tests.hf.conftest import write_checkpoint

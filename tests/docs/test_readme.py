@@ -16,7 +16,7 @@ import typer
 
 from muomni_cli.commands.train import of_stage
 from muomni_cli.commands.train_voice import VOICE, voice_request
-from muomni_cli.recipe import load_recipe
+from muomni_cli.recipe.load import load_recipe
 from muomni_cli.registry.registry import get_registry
 from muomni_cli.training.own_voice import require_settings
 from tests.docs.readme import commands, look_up

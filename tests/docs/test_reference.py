@@ -12,7 +12,7 @@ import pytest
 
 from muomni_cli import api
 from muomni_cli.api import Capability
-from muomni_cli.recipe import load_recipe
+from muomni_cli.recipe.load import load_recipe
 from muomni_cli.registry.hookspecs import DECLARES, HookSpecs
 
 ROOT = Path(__file__).resolve().parents[2]

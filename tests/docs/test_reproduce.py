@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from muomni_cli.recipe import load_recipe
-from muomni_cli.recipe.load import shipped_recipes
+from muomni_cli.recipe.load import load_recipe, shipped_recipes
 from muomni_cli.registry.registry import get_registry
 from muomni_cli.registry.sets import references_in, set_file, size_text
 

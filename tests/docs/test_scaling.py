@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from muomni_cli.app import main
-from muomni_cli.recipe import load_recipe
+from muomni_cli.recipe.load import load_recipe
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "scaling.md").read_text(encoding="utf-8")

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from muomni_cli.api import Example
 from muomni_cli.audio.dsp import resample
-from muomni_cli.recipe import load_recipe
+from muomni_cli.recipe.load import load_recipe
 from muomni_cli.registry.registry import resolve
 from muomni_datasets import archive_layouts, public_datasets
 from muomni_datasets.archives import Tar

@@ -13,8 +13,7 @@ from muomni_cli.app import main
 from muomni_cli.core.files import data_folder
 from muomni_cli.data.public_datasets import missing_sets
 from muomni_cli.data.sources import open_sources
-from muomni_cli.recipe import load_recipe
-from muomni_cli.recipe.load import shipped_recipes
+from muomni_cli.recipe.load import load_recipe, shipped_recipes
 from muomni_cli.recipe.problems import RecipeMistakesError
 from muomni_cli.registry.sets import get_command, references_in, set_file, size_text
 from tests.downloads.conftest import Declare

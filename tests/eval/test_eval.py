@@ -14,7 +14,7 @@ from muomni_cli.commands.train import train
 from muomni_cli.data.sources import open_sources
 from muomni_cli.data.text import ValidationText, open_text
 from muomni_cli.models.engines import open_run
-from muomni_cli.recipe import load_recipe
+from muomni_cli.recipe.load import load_recipe
 from muomni_cli.registry.registry import get_registry
 from muomni_cli.runs.run import RunFolder
 from muomni_cli.training.objectives import summed_loss, to_batch

@@ -17,15 +17,16 @@ from hypothesis import strategies as st
 from muomni_cli.commands.train import train
 from muomni_cli.contract.speech import most_frames
 from muomni_cli.eval.speech import hop_bend, hop_profile, shuffled
-from muomni_cli.recipe import load_recipe
+from muomni_cli.recipe.load import load_recipe
+from muomni_cli.registry.entries import part_entry
 from muomni_cli.runs.checkpoint import build_part, model_tensors, write_checkpoint
-from muomni_cli.runs.run import RunFolder, part_entry
+from muomni_cli.runs.run import RunFolder
 from muomni_cli.speech.asr import words_of
 from muomni_cli.training.context import TrainingContext, part_arguments
 from tests.eval.conftest import Run, evaluation_in
 
 if TYPE_CHECKING:
-    from muomni_cli.recipe import Recipe
+    from muomni_cli.recipe.model import Recipe
 
 pytestmark = pytest.mark.long
 

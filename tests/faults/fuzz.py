@@ -194,7 +194,7 @@ class Fuzzer:
         }
 
     def _recipe(self, content: bytes) -> None:
-        from muomni_cli.recipe import load_recipe
+        from muomni_cli.recipe.load import load_recipe
 
         path = self.folder / "fuzzed.toml"
         path.write_bytes(content)

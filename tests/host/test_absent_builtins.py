@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from muomni_cli.recipe import Recipe, load_recipe
+from muomni_cli.recipe.load import load_recipe
+from muomni_cli.recipe.model import Recipe
 from muomni_cli.registry.loading import BUILTINS
 from muomni_cli.registry.registry import get_registry
 
@@ -31,7 +32,7 @@ sys.path[:] = ["."] + [entry for entry in sys.path if entry and not any(Path(ent
 from muomni_cli.app import main
 from muomni_cli.core.errors import MuomniError
 from muomni_cli.registry.hookspecs import KINDS, references_of
-from muomni_cli.recipe import load_recipe
+from muomni_cli.recipe.load import load_recipe
 from muomni_cli.registry.registry import get_registry, resolve
 
 def run(*words):

@@ -36,7 +36,7 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException], None]:
         cli = typer.Typer()
         cli.callback()(lambda: None)
         cli.command("fail")(command)
-        monkeypatch.setattr(program, "build_cli", lambda _: cli)
+        monkeypatch.setattr(program, "build_cli", lambda *_: cli)
 
     return arrange
 

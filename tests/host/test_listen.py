@@ -24,9 +24,10 @@ from muomni_cli import app
 from muomni_cli.api import FileMedia, RequestError, Word
 from muomni_cli.inference.transcription import MOST_SECONDS, MOST_WORDS, PAUSE, blocks, clock, subtitles, write_lines
 from muomni_cli.models.engines import CAN_TRANSCRIBE, open_engine
+from muomni_cli.registry.entries import part_entry
 from muomni_cli.registry.registry import get_registry, resolve
 from muomni_cli.runs.checkpoint import model_tensors, write_checkpoint
-from muomni_cli.runs.run import RunFolder, part_entry
+from muomni_cli.runs.run import RunFolder
 
 SIZES = {"n_mels": 32, "channels": 8, "d_model": 32, "n_layers": 2, "n_heads": 2, "d_ff": 64, "max_seconds": 5.0}
 

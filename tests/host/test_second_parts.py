@@ -80,7 +80,8 @@ def test_shipped_recipes_mean_the_built_in_parts(tmp_path: Path) -> None:
     code = (
         "import json; from muomni_cli.registry.loading import add_file\n"
         f"add_file({DOUBLES!r})\n"
-        "from muomni_cli.recipe import as_data, load_recipe, shipped_recipes\n"
+        "from muomni_cli.recipe.load import load_recipe, shipped_recipes\n"
+        "from muomni_cli.recipe.write import as_data\n"
         "names = [one.name for one in shipped_recipes()]\n"
         "print(json.dumps([names, [as_data(load_recipe(name)) for name in names if ':' not in name]]))"
     )

@@ -12,7 +12,7 @@ import torch
 from muomni_cli.api import RequestError
 from muomni_cli.commands.train import train
 from muomni_cli.models.package import PackageOptions, pack
-from muomni_cli.recipe import load_recipe
+from muomni_cli.recipe.load import load_recipe
 from muomni_cli.recipe.model import stages_of_all
 from muomni_cli.runs.checkpoint import read_checkpoint
 from muomni_cli.runs.run import RunFolder

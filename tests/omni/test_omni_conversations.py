@@ -14,7 +14,7 @@ from muomni_cli.api import FileMedia, Message, RequestError
 from muomni_cli.data.conversations import OmniData, open_omni_data
 from muomni_cli.data.media import modality_of
 from muomni_cli.data.prompt import chat_ids
-from muomni_cli.recipe import load_recipe
+from muomni_cli.recipe.load import load_recipe
 from muomni_text.byte_level import ByteTokenizer
 
 

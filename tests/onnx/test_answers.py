@@ -18,9 +18,10 @@ import onnx
 from onnx import numpy_helper
 
 from muomni_cli.api import Graph, MuomniError
+from muomni_cli.registry.entries import part_entry
 from muomni_cli.registry.registry import get_registry
 from muomni_cli.runs.checkpoint import build_part
-from muomni_cli.runs.run import RunFolder, part_entry
+from muomni_cli.runs.run import RunFolder
 from muomni_onnx import check as checking
 from muomni_onnx import export as exporting
 from muomni_onnx import golden

@@ -19,9 +19,10 @@ from muomni_cli.api import RequestError
 from muomni_cli.contract.codecs import code_shape
 from muomni_cli.core.files import write_sealed_json
 from muomni_cli.omni import OmniModel
+from muomni_cli.registry.entries import part_entry
 from muomni_cli.registry.registry import get_registry, resolve
 from muomni_cli.runs.checkpoint import build_part, model_tensors, write_checkpoint
-from muomni_cli.runs.run import RunFolder, part_entry
+from muomni_cli.runs.run import RunFolder
 from muomni_onnx.bundle import open_bundle
 from muomni_onnx.check import check
 from muomni_onnx.export import export

@@ -15,9 +15,10 @@ import torch
 from numpy.typing import NDArray
 
 from muomni_cli.api import CodeShape
+from muomni_cli.registry.entries import part_entry
 from muomni_cli.registry.registry import get_registry
 from muomni_cli.runs.checkpoint import build_part, model_tensors, write_checkpoint
-from muomni_cli.runs.run import RunFolder, part_entry
+from muomni_cli.runs.run import RunFolder
 from tests.installing import Site
 
 RECIPE = """

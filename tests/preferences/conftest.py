@@ -12,8 +12,9 @@ import torch
 
 from muomni_cli import app
 from muomni_cli.models.run_engine import RunEngine
+from muomni_cli.registry.entries import open_entry
 from muomni_cli.registry.registry import resolve
-from muomni_cli.runs.run import RunFolder, open_entry
+from muomni_cli.runs.run import RunFolder
 from tests.tiny_model import AUDIO, CODEC, IMAGE, TALKER, THINKER, VOCODER, make_run
 
 TEXTS = ["A hen.", "The fox ran home.", "Hello there! It rains.", "One two three.", "No.", "Go on, hen."]

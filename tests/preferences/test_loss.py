@@ -14,7 +14,7 @@ from torch import Tensor
 from muomni_cli.contract.data import Message
 from muomni_cli.data.preferences import Answer, Laid, PairData, Pairs, answer_of
 from muomni_cli.omni import OmniModel
-from muomni_cli.recipe import TrainSettings
+from muomni_cli.recipe.train_settings import TrainSettings
 from muomni_cli.registry.registry import get_registry, resolve
 from muomni_cli.training import preferences
 from muomni_cli.training.preferences import (

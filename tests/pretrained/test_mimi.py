@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from muomni_cli.api import RequestError
 from muomni_cli.audio.mel import encode_waves, wave_stream
-from muomni_cli.recipe import load_recipe
+from muomni_cli.recipe.load import load_recipe
 from muomni_cli.runs.references import KEY
 from muomni_cli.runs.run import RunFolder
 from tests.pretrained.speech import codec_config, noise, opened_codec, run, spoken, write_world

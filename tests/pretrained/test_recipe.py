@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from muomni_cli import app
-from muomni_cli.recipe import load_recipe
+from muomni_cli.recipe.load import load_recipe
 from muomni_cli.recipe.model import stages_of_all
 from tests.hf.conftest import write_checkpoint
 from tests.pretrained.conftest import Checkpoint

@@ -193,7 +193,7 @@ def test_a_run_refers_to_its_vocoder_and_the_bundle_holds_it(
 
 
 def test_without_weights_there_is_nothing_to_take(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from muomni_cli.recipe import load_recipe
+    from muomni_cli.recipe.load import load_recipe
 
     monkeypatch.chdir(tmp_path)
     write_world(SPEECH.replace('weights = "vocoder"', "rates = [8, 20]\nkernels = [16, 40]\n[vocoder.mel]\n" + MEL))

@@ -12,7 +12,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from muomni_cli.recipe import shipped_recipes
+from muomni_cli.recipe.load import shipped_recipes
 from muomni_cli.recipe.write import recipe_schema
 
 Muomni = Callable[..., tuple[int, str, str]]

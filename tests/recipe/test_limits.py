@@ -17,8 +17,10 @@ from pydantic.fields import FieldInfo
 
 from muomni_cli.contract.declarations import EncoderPart
 from muomni_cli.core.errors import MuomniError
-from muomni_cli.recipe import RecipeMistakesError, load_recipe, shipped_recipes
-from muomni_cli.recipe.settings import ChatSettings, DataSettings, TrainSettings
+from muomni_cli.recipe.load import load_recipe, shipped_recipes
+from muomni_cli.recipe.problems import RecipeMistakesError
+from muomni_cli.recipe.settings import ChatSettings, DataSettings
+from muomni_cli.recipe.train_settings import TrainSettings
 from muomni_cli.registry.hookspecs import KINDS
 from muomni_cli.registry.registry import get_registry
 

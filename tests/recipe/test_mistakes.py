@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from muomni_cli.core.errors import RequestError
-from muomni_cli.recipe import RecipeMistakesError, load_recipe
+from muomni_cli.recipe.load import load_recipe
+from muomni_cli.recipe.problems import RecipeMistakesError
 
 Write = Callable[[str], Path]
 

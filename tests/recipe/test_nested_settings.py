@@ -8,9 +8,9 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from muomni_cli.recipe import load_recipe, resolved_toml
+from muomni_cli.recipe.load import load_recipe
 from muomni_cli.recipe.problems import RecipeMistakesError
-from muomni_cli.recipe.write import recipe_schema
+from muomni_cli.recipe.write import recipe_schema, resolved_toml
 
 TEXT = """name = "nested"
 [encoders.image]

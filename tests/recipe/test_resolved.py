@@ -9,8 +9,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from muomni_cli.api import RequestError
-from muomni_cli.recipe import Recipe, diff, find_recipe, fingerprint, load_recipe, resolved_toml, shipped_recipes
-from muomni_cli.recipe.write import as_data
+from muomni_cli.recipe.actions import diff
+from muomni_cli.recipe.load import find_recipe, load_recipe, shipped_recipes
+from muomni_cli.recipe.model import Recipe
+from muomni_cli.recipe.write import as_data, fingerprint, resolved_toml
 
 SHIPPED = [recipe.name for recipe in shipped_recipes()]
 

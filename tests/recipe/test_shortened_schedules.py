@@ -13,9 +13,13 @@ from hypothesis import strategies as st
 from muomni_cli.api import RecipeFile
 from muomni_cli.commands.train import of_stage
 from muomni_cli.core.errors import RequestError
-from muomni_cli.recipe import Recipe, RecipeMistakesError, find_recipe, load_recipe, read_recipe, resolved_toml
 from muomni_cli.recipe import load as shipped
+from muomni_cli.recipe.actions import read_recipe
+from muomni_cli.recipe.load import find_recipe, load_recipe
+from muomni_cli.recipe.model import Recipe
 from muomni_cli.recipe.overrides import shorten_warmups
+from muomni_cli.recipe.problems import RecipeMistakesError
+from muomni_cli.recipe.write import resolved_toml
 from muomni_cli.registry.loading import Plugin, PluginInfo
 from muomni_cli.registry.registry import Registry
 

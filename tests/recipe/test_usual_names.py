@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from muomni_cli.recipe import ChatSettings, DataSettings, RecipeMistakesError, TrainSettings, load_recipe
-from muomni_cli.recipe.problems import USUAL, unknown, usual
+from muomni_cli.recipe.load import load_recipe
+from muomni_cli.recipe.problems import USUAL, RecipeMistakesError, unknown, usual
+from muomni_cli.recipe.settings import ChatSettings, DataSettings
+from muomni_cli.recipe.train_settings import TrainSettings
 from muomni_cli.registry.registry import get_registry
 
 TRAIN = {

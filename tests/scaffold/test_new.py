@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from muomni_cli.core.errors import MuomniError, RequestError
-from muomni_cli.recipe import load_recipe
+from muomni_cli.recipe.load import load_recipe
 from muomni_cli.registry.registry import get_registry
 from muomni_cli.scaffold import COMMON, KINDS, TEMPLATES, Names, write
 

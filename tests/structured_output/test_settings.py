@@ -14,7 +14,9 @@ pytest.importorskip("onnxruntime", reason="needs onnxruntime")
 
 from muomni_cli import Model, RequestError, app, load
 from muomni_cli.contract.form import Form
-from muomni_cli.recipe import RecipeMistakesError, fingerprint, load_recipe, resolved_toml
+from muomni_cli.recipe.load import load_recipe
+from muomni_cli.recipe.problems import RecipeMistakesError
+from muomni_cli.recipe.write import fingerprint, resolved_toml
 from muomni_cli.runs.run import RunFolder
 from muomni_cli.trace.report import answer_of
 from muomni_cli.trace.trace import trace_question

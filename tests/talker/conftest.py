@@ -13,7 +13,7 @@ import torch
 from muomni_cli.api import CodeShape
 from muomni_cli.data.batches import BatchSampler
 from muomni_cli.data.speech import SpeechData, SpeechDataset
-from muomni_cli.recipe import TrainSettings
+from muomni_cli.recipe.train_settings import TrainSettings
 from muomni_talker.model import TalkerBase, build, build_parallel
 from muomni_talker.objective import TalkerObjective
 from muomni_talker.plugin import CursorConfig, ParallelConfig

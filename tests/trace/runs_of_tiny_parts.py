@@ -7,10 +7,11 @@ from pathlib import Path
 import torch
 
 from muomni_cli.omni import OmniModel
-from muomni_cli.recipe import load_recipe
+from muomni_cli.recipe.load import load_recipe
+from muomni_cli.registry.entries import part_entry
 from muomni_cli.registry.registry import get_registry, resolve
 from muomni_cli.runs.checkpoint import build_part, model_tensors, write_checkpoint
-from muomni_cli.runs.run import RunFolder, part_entry
+from muomni_cli.runs.run import RunFolder
 
 SIZES = {
     "thinker": ("transformer", {"d_model": 16, "n_layers": 1, "n_heads": 2, "d_ff": 32}),

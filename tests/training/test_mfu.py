@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from muomni_cli.bench.parts import Repeated, token_batch
-from muomni_cli.recipe import TrainSettings
+from muomni_cli.recipe.train_settings import TrainSettings
 from muomni_cli.registry.registry import get_registry, resolve
 from muomni_cli.training import mfu
 from muomni_cli.training.step import Stepper

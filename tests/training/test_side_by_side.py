@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 
 from muomni_cli.commands.train import train
 from muomni_cli.core.errors import MuomniError, RequestError
-from muomni_cli.recipe import load_recipe
+from muomni_cli.recipe.load import load_recipe
 from muomni_cli.recipe.model import stages_of, waits_of
 from muomni_cli.training.processes import Plan, StoppedError, train_parallel
 from tests.training.test_stages import RECIPE

@@ -13,8 +13,9 @@ import torch
 from safetensors.torch import load_file
 
 from muomni_cli import app
-from muomni_cli.recipe import load_recipe
-from muomni_cli.runs.run import RunFolder, part_entry
+from muomni_cli.recipe.load import load_recipe
+from muomni_cli.registry.entries import part_entry
+from muomni_cli.runs.run import RunFolder
 from muomni_cli.training.base_model import load_pretrained
 from muomni_cli.training.context import TrainingContext
 

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from muomni_cli.commands.train import train
 from muomni_cli.core.errors import RequestError
 from muomni_cli.core.files import read_json, write_sealed_json
-from muomni_cli.recipe import load_recipe
+from muomni_cli.recipe.load import load_recipe
 from muomni_cli.recipe.model import stages_of_all
 from muomni_cli.runs.run import read_header
 from muomni_cli.training.loop import Trainer

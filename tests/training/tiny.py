@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from muomni_cli.api import Batch, Callback, Loss, Sample
-from muomni_cli.recipe import TrainSettings
+from muomni_cli.recipe.train_settings import TrainSettings
 from muomni_cli.runs.run import RunFolder
 from muomni_cli.training.callbacks import CallbackList, Display
 from muomni_cli.training.context import TrainingContext

@@ -18,7 +18,7 @@ from PIL import Image
 from muomni_cli.api import Batch, EncoderPart, RequestError
 from muomni_cli.data.batches import BatchSampler
 from muomni_cli.data.examples import DecodedExampleData, DecodedExamples
-from muomni_cli.recipe import TrainSettings
+from muomni_cli.recipe.train_settings import TrainSettings
 from muomni_cli.runs.checkpoint import PREFIXES, load_model, model_tensors, read_checkpoint, write_checkpoint
 from muomni_cli.training.step import Stepper
 from muomni_vit.heads import symbols_of

@@ -267,7 +267,7 @@ def test_the_host_knows_the_encoder_and_what_it_names_is_there() -> None:
 
 
 def test_a_recipe_names_its_keys_and_is_written_with_them(tmp_path: Path) -> None:
-    from muomni_cli.recipe import load_recipe
+    from muomni_cli.recipe.load import load_recipe
     from muomni_cli.recipe.write import resolved_toml
 
     path = tmp_path / "eyes.toml"

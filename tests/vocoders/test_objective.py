@@ -18,7 +18,7 @@ from torch import Tensor
 from muomni_cli.api import MelConfig
 from muomni_cli.data.batches import BatchSampler
 from muomni_cli.data.examples import DecodedExampleData, DecodedExamples
-from muomni_cli.recipe import TrainSettings
+from muomni_cli.recipe.train_settings import TrainSettings
 from muomni_cli.training.callbacks import CallbackList, Display
 from muomni_cli.training.distributed.strategy import Strategy
 from muomni_cli.training.loop import Trainer

@@ -15,9 +15,10 @@ from torch import nn
 from muomni_cli import app
 from muomni_cli.api import CodeShape
 from muomni_cli.registry import loading as plugins
+from muomni_cli.registry.entries import part_entry
 from muomni_cli.registry.registry import get_registry
 from muomni_cli.runs.checkpoint import build_part, model_tensors, write_checkpoint
-from muomni_cli.runs.run import RunFolder, part_entry
+from muomni_cli.runs.run import RunFolder
 
 RECIPE = """
 name = "tiny"

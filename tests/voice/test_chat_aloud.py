@@ -14,7 +14,7 @@ import torch
 from muomni_cli import app
 from muomni_cli.api import RequestError, TextChunk
 from muomni_cli.bench.speech import measure_speech
-from muomni_cli.commands.chat_output import SpeechOutput, answer_one_shot, deliver
+from muomni_cli.commands.chat_output import answer_one_shot, deliver
 from muomni_cli.commands.chat_session import TerminalSession
 from muomni_cli.generation import Request, Sampling, generate
 from muomni_cli.generation.torch_backend import TorchBackend
@@ -22,7 +22,7 @@ from muomni_cli.inference.chat_model import Answer, ChatModel
 from muomni_cli.inference.settings import GenerationSettings
 from muomni_cli.models.run_engine import RunEngine
 from muomni_cli.runs.run import RunFolder
-from muomni_cli.voice.audio_out import AudioOutput
+from muomni_cli.voice.audio_out import AudioOutput, SpeechOutput
 from muomni_cli.voice.synthesis import SpeechSampling, voice_of
 from muomni_text.byte_level import ByteTokenizer
 from muomni_thinker.model import build
@@ -128,7 +128,6 @@ def test_an_answer_that_cannot_be_spoken_is_shown(mouth: SpeechOutput, capsys: p
 
 
 def test_speech_does_not_share_stdout() -> None:
-    assert AudioOutput.beside_text(None, False) is None
     with pytest.raises(RequestError, match="stdout"):
         AudioOutput.beside_text(Path("-"), False)
 

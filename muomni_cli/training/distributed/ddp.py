@@ -26,7 +26,7 @@ from muomni_cli.training.distributed.strategy import Strategy, step_seed
 from muomni_cli.training.distributed.watch import Watch
 
 if TYPE_CHECKING:
-    from muomni_cli.recipe import TrainSettings
+    from muomni_cli.recipe.train_settings import TrainSettings
 
 # What torch says when a peer is gone; it has no class of errors for this that all backends use.
 _LOST = re.compile(r"connection (was )?(closed|reset)|broken pipe|timed? ?out|gloo|nccl|peer|socket|recvValue", re.I)

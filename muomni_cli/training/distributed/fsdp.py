@@ -30,7 +30,7 @@ from muomni_cli.training.distributed.group import ProcessGroup
 from muomni_cli.training.distributed.strategy import Sections
 
 if TYPE_CHECKING:
-    from muomni_cli.recipe import TrainSettings
+    from muomni_cli.recipe.train_settings import TrainSettings
 
 
 class ShardedParallel(DataParallel):

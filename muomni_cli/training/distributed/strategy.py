@@ -20,7 +20,7 @@ from muomni_cli.contract.training import Batch, Loss, Objective
 from muomni_cli.runs.checkpoint import Checkpoint, load_model, model_tensors, write_checkpoint
 
 if TYPE_CHECKING:
-    from muomni_cli.recipe import TrainSettings
+    from muomni_cli.recipe.train_settings import TrainSettings
 
 Sections = Mapping[str, Mapping[str, Tensor]]
 

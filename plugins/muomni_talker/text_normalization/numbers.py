@@ -6,8 +6,6 @@ from __future__ import annotations
 
 import re
 
-from num2words import num2words  # type: ignore[import-untyped]
-
 
 def listed(words: str) -> frozenset[str]:
     return frozenset(words.split())
@@ -120,6 +118,14 @@ _TIME = re.compile(r"(\d\d?)[:.](\d\d)(?::(\d\d))?\s?([ap]\.?m)?", re.IGNORECASE
 _HOUR = re.compile(r"(\d\d?)([ap])\.?m", re.IGNORECASE)
 
 
+def _spelled(number: int, form: str) -> str:
+    """A number in English, as num2words writes it."""
+    from num2words import num2words  # type: ignore[import-untyped]  # all its languages, for texts with numbers alone
+
+    words: str = num2words(number, to=form)
+    return words
+
+
 def plain(words: str) -> str:
     """Remove the commas and hyphens of written-out numbers."""
     return words.replace(",", "").replace("-", " ")
@@ -127,12 +133,12 @@ def plain(words: str) -> str:
 
 def cardinal(number: int) -> str:
     """21 -> twenty one."""
-    return plain(num2words(number))
+    return plain(_spelled(number, "cardinal"))
 
 
 def ordinal(number: int) -> str:
     """21 -> twenty first."""
-    return plain(num2words(number, to="ordinal"))
+    return plain(_spelled(number, "ordinal"))
 
 
 def digits(text: str) -> str:
@@ -142,7 +148,7 @@ def digits(text: str) -> str:
 
 def year(number: int) -> str:
     """1905 -> nineteen oh five; 2000 to 2009 as counts."""
-    return plain(num2words(number, to="year"))
+    return plain(_spelled(number, "year"))
 
 
 def decade(number: int) -> str:
