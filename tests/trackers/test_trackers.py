@@ -30,7 +30,7 @@ import numpy as np
 import soundfile
 from PIL import Image
 
-from muomni_cli.recipe.settings import TrainSettings
+from muomni_cli.recipe.train_settings import TrainSettings
 from muomni_cli.registry.registry import get_registry, resolve
 
 use, root, settings = sys.argv[1], Path(sys.argv[2]), json.loads(sys.argv[3])
